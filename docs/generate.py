@@ -1,0 +1,44 @@
+"""Writes what docs/ repeats from the code, so that it cannot drift: JSON Schemas of the topics.
+
+`python -m docs.generate` writes; with `--check` it changes nothing and fails where a file is old.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from pipeline.records import RECORDS, json_schema
+
+FOLDER = Path(__file__).parent
+
+
+def generated() -> dict[Path, str]:
+    """Every generated file with its contents."""
+    return {
+        FOLDER / "schemas" / f"{topic}.json": json.dumps(json_schema(topic), indent=2) + "\n"
+        for topic in RECORDS
+    }
+
+
+def main() -> int:
+    """Write or check; returns the exit code."""
+    check = "--check" in sys.argv[1:]
+    old = []
+    for path, text in generated().items():
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            continue
+        if check:
+            old.append(path)
+        else:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            print(path.relative_to(FOLDER.parent))
+    for path in old:
+        print(f"{path.relative_to(FOLDER.parent)} is not current: run `make docs`", file=sys.stderr)
+    return 1 if old else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

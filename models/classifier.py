@@ -1,0 +1,36 @@
+"""The contract every classifier backend keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from models.labels import Labels
+
+
+class ModelError(Exception):
+    """The model's files are missing, corrupt or not ours; the message names file and remedy."""
+
+
+class Classifier(Protocol):
+    """Texts in, labels with calibrated probabilities out.
+
+    A backend may be called from any thread, one call at a time. It must give a text the same
+    labels whatever the texts around it: a replayed event has to be labelled as it was before.
+    """
+
+    @property
+    def version(self) -> str:
+        """Name and revision of the weights, as carried by every mention."""
+        ...
+
+    def classify(self, texts: Sequence[str]) -> list[Labels]:
+        """Label `texts`, in order. Never raises for what a text contains.
+
+        Empty and unjudgeable texts come back as an abstention (`Labels.abstained`).
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back threads and memory."""
+        ...

@@ -1,0 +1,265 @@
+"""What the topics carry: one type a topic, validated on the way in, published as JSON Schema.
+
+All values are JSON. Times are RFC 3339 with a zone. Unknown fields of an event are ignored, so
+that a source may send more than Gapwatch reads.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal, get_args
+
+import msgspec
+from msgspec import Meta, Struct
+
+from models.labels import Labels
+
+ActivityType = Literal[
+    "Accept", "Add", "Announce", "Arrive", "Block", "Create", "Delete", "Dislike", "Flag",
+    "Follow", "Ignore", "Invite", "Join", "Leave", "Like", "Listen", "Move", "Offer", "Question",
+    "Read", "Reject", "Remove", "TentativeAccept", "TentativeReject", "Travel", "Undo", "Update",
+    "View",
+]  # fmt: skip
+"""The activities of ActivityStreams 2.0 (https://www.w3.org/TR/activitystreams-vocabulary/)."""
+
+ACTIVITY_TYPES: Final[tuple[str, ...]] = get_args(ActivityType)
+
+MAX_TEXT: Final = 100_000
+"""Longest text accepted, in characters: above any social network's own limit."""
+
+Instant = Annotated[datetime, Meta(tz=True)]
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+
+
+class Actor(Struct, frozen=True, omit_defaults=True):
+    """Who posted. `id` is the author's identity at the source, `name` the handle shown."""
+
+    id: Annotated[str, Meta(max_length=512)] = ""
+    name: Annotated[str, Meta(max_length=512)] = ""
+    followers: Count = 0
+
+
+class Engagement(Struct, frozen=True, omit_defaults=True):
+    """How others reacted to the post, as the source counted when it was read."""
+
+    likes: Count = 0
+    reposts: Count = 0
+    replies: Count = 0
+    views: Count = 0
+
+
+class Event(Struct, frozen=True, omit_defaults=True):
+    """A raw social event: one activity of one author. Key of its topic: `id`.
+
+    Attributes:
+        id: Identity of the activity at its source; the same id twice is one event.
+        source: Name of the connector or network it came from.
+        published: When it happened (event time).
+        type: ActivityStreams 2.0 activity. `Create` when absent and there is text.
+        text: The words posted. One of `type` and `text` must be present.
+        object: What the activity was done to (a handle, a tag, an address), for activities
+            without words; brands are looked for in it as in `text`.
+        url: Where the post can be read.
+        in_reply_to: Identity or address of the post answered.
+    """
+
+    id: Annotated[str, Meta(min_length=1, max_length=512)]
+    source: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
+    published: Instant
+    type: ActivityType | None = None
+    text: Annotated[str, Meta(max_length=MAX_TEXT)] | None = None
+    object: Annotated[str, Meta(max_length=2048)] | None = None
+    actor: Actor = Actor()
+    lang: Annotated[str, Meta(max_length=35)] | None = None
+    url: Annotated[str, Meta(max_length=2048)] | None = None
+    in_reply_to: Annotated[str, Meta(max_length=2048)] | None = None
+    engagement: Engagement = Engagement()
+
+    @property
+    def author(self) -> str:
+        """What tells one author from another: source and id, else source and name."""
+        return f"{self.source}:{self.actor.id or self.actor.name}"
+
+    @property
+    def activity(self) -> str:
+        """The activity's type, `Create` where none is given."""
+        return self.type or "Create"
+
+
+class Stamp(Struct, frozen=True, array_like=True, order=True):
+    """Where an event stands in the log: its events partition and offset, as `[partition, offset]`.
+
+    Stamps of one partition are ordered, and order is what makes counting exact: a mention whose
+    stamp is not above its bucket's is a replay.
+    """
+
+    partition: int
+    offset: int
+
+
+class Mention(Struct, frozen=True):
+    """One event about one brand, judged. Key of its topic: `brand`.
+
+    Attributes:
+        labels: The six labels; `stage` is never below what the activity type implies.
+        team: Who answers for the touchpoint.
+        weight: Stage weight times reach, to six decimals; counted as an integer of millionths.
+        model: Version of the weights that judged it.
+        stamp: The event's place in the log.
+        received: When the broker or the source's producer took the event (its Kafka timestamp).
+    """
+
+    event: Event
+    brand: str
+    labels: Labels
+    team: str
+    weight: float
+    model: str
+    stamp: Stamp
+    received: Instant
+
+
+RejectReason = Literal["not_utf8", "not_json", "invalid", "too_early", "too_large", "nothing_said"]
+"""Why an event could not be processed.
+
+`not_utf8`, `not_json`: the bytes; `invalid`: a field is missing, of a wrong type or out of bounds;
+`too_early`: published further ahead of the clock than allowed; `too_large`: the record is over
+the size limit; `nothing_said`: neither text nor type.
+"""
+
+
+class Rejected(Struct, frozen=True, omit_defaults=True):
+    """A dead letter: the event whole, and why. Key of its topic: the event's key.
+
+    Exactly one of `event` (its bytes as text) and `event_base64` (where they are not UTF-8) is set.
+    """
+
+    reason: RejectReason
+    detail: str
+    topic: str
+    partition: int
+    offset: int
+    received: Instant
+    event: str | None = None
+    event_base64: str | None = None
+
+
+class GapRate(Struct, frozen=True):
+    """Share of mentions that tell of a gap.
+
+    Attributes:
+        mentions: Mentions at this touchpoint or team.
+        below: Share delivered below expectation (negative gap), of `mentions`.
+        above: Share delivered above expectation (positive gap), of `mentions`.
+    """
+
+    mentions: int
+    below: float
+    above: float
+
+
+class Score(Struct, frozen=True):
+    """The advocacy score of a brand over a window. Key of its topic: `brand|window`.
+
+    Attributes:
+        window: `1h`, `24h` or `7d`.
+        as_of: End of the window (event time): everything counted was published before it.
+        score: 100 × (promoter weight − detractor weight) ÷ weight, in [−100, 100]; absent without
+            mentions.
+        margin: Half the width of the score's 95 % interval, in points.
+        few: True where there are too few mentions to lean on the score.
+        authors: Distinct authors (exact up to 256, then estimated to about 6 %).
+        stages, sentiments, advocacies: Mentions by label value.
+        gap: Over all touchpoints; `gap_by_touchpoint`, `gap_by_team`: by each.
+        share_of_voice: Mentions as a share of this brand's and its rivals'; absent without either.
+    """
+
+    brand: str
+    window: str
+    as_of: Instant
+    score: float | None
+    margin: float | None
+    few: bool
+    mentions: int
+    authors: int
+    suggestions: int
+    stages: dict[str, int]
+    sentiments: dict[str, int]
+    advocacies: dict[str, int]
+    gap: GapRate
+    gap_by_touchpoint: dict[str, GapRate]
+    gap_by_team: dict[str, GapRate]
+    share_of_voice: float | None
+
+
+class Post(Struct, frozen=True, omit_defaults=True):
+    """A post shown beside an alert. Everything in it is the author's: escape before showing."""
+
+    id: str
+    author: str
+    text: str
+    published: Instant
+    followers: int = 0
+    url: str | None = None
+
+
+AlertStatus = Literal["firing", "escalated", "resolved"]
+
+
+class Alert(Struct, frozen=True, omit_defaults=True):
+    """A spike of expectation-gap talk, as it stands now. Key of its topic: `id`.
+
+    Attributes:
+        id: Derived from (brand, touchpoint, onset): a replay gives the same.
+        notification: Derived from (id, status): receivers drop repeats by it.
+        touchpoint: The touchpoint, or `all` for the brand as a whole.
+        onset: First minute of the window in which the spike was seen.
+        updated: Event time of this state.
+        seen, expected: Negative-gap mentions in the window and what its past led to expect.
+        window_minutes: Length of that window.
+        probability: Chance of so many or more, were everything as usual.
+        share: Negative-gap share of the brand's mentions in the window.
+        reach: Followers of the authors who spoke, summed over the window's kept posts.
+        cold: True while the brand's history is short and the expectation rests on a prior.
+    """
+
+    id: str
+    notification: str
+    brand: str
+    brand_name: str
+    touchpoint: str
+    team: str
+    status: AlertStatus
+    onset: Instant
+    updated: Instant
+    seen: int
+    expected: float
+    window_minutes: int
+    probability: float
+    share: float
+    reach: int
+    peak: int
+    cold: bool = False
+    posts: tuple[Post, ...] = ()
+
+
+RECORDS: Final[dict[str, type[Struct]]] = {
+    "events": Event,
+    "mentions": Mention,
+    "scores": Score,
+    "alerts": Alert,
+    "rejected": Rejected,
+}
+"""Topic (without prefix) to the type it carries."""
+
+
+def json_schema(topic: str) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a topic's values."""
+    record = RECORDS[topic]
+    (schema,), components = msgspec.json.schema_components([record], ref_template="#/$defs/{name}")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:gapwatch:schema:{topic}",
+        **schema,
+        "$defs": components,
+    }

@@ -1,0 +1,396 @@
+"""Settings: one TOML file and `GAPWATCH_*` environment variables, checked before anything starts.
+
+The environment wins over the file. A nested setting is reached with two underscores:
+`GAPWATCH_KAFKA__BOOTSTRAP_SERVERS`. Secrets are best given as files: a setting ending in `_file`
+names one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from models.labels import STAGES
+
+CONFIG_ENV: Final = "GAPWATCH_CONFIG"
+"""Names the TOML file where `--config` does not."""
+
+WINDOWS: Final[dict[str, int]] = {"1h": 60, "24h": 24 * 60, "7d": 7 * 24 * 60}
+"""Score windows and their length in minutes."""
+
+
+class SettingsError(Exception):
+    """Settings that cannot be used; the message names each setting, its value and what is meant."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+
+def _key(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", value):
+        raise ValueError("must be 1-63 lower-case letters, digits or hyphens: 'north-bikes'")
+    return value
+
+
+Key = Annotated[str, AfterValidator(_key)]
+
+
+class KafkaSettings(_Section):
+    """The Kafka cluster, and the topics' shape when Gapwatch creates them."""
+
+    bootstrap_servers: str = Field(
+        "localhost:9092", description="Brokers to start from: `host:port`, comma-separated."
+    )
+    topic_prefix: str = Field(
+        "gapwatch", pattern=r"^[A-Za-z0-9._-]{1,100}$", description="Topics are `PREFIX.events` …"
+    )
+    partitions: int = Field(8, ge=1, le=1024, description="Partitions of each topic.")
+    replication: int = Field(3, ge=1, le=7, description="Replicas of each partition.")
+    min_insync_replicas: int = Field(2, ge=1, le=7, description="Replicas that must confirm.")
+    retention_hours: int = Field(
+        7 * 24, ge=1, description="How long events, mentions and rejected are kept."
+    )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    sasl_password_file: Path | None = None
+    ssl_cafile: Path | None = Field(None, description="CA bundle; the system's when absent.")
+    ssl_certfile: Path | None = None
+    ssl_keyfile: Path | None = None
+    idempotent: bool = Field(
+        True, description="Idempotent producer. Off only for brokers without it (the embedded)."
+    )
+    session_timeout: float = Field(
+        10.0, gt=0, le=300, description="Seconds without a heartbeat until a worker is given up."
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.security_protocol.startswith("SASL") and not (
+            self.sasl_username and (self.sasl_password or self.sasl_password_file)
+        ):
+            raise ValueError(
+                f"security_protocol {self.security_protocol} needs sasl_username and "
+                "sasl_password or sasl_password_file"
+            )
+        if self.min_insync_replicas > self.replication:
+            raise ValueError(
+                f"min_insync_replicas ({self.min_insync_replicas}) is above "
+                f"replication ({self.replication}): no write could ever be confirmed"
+            )
+        return self
+
+    def password(self) -> str | None:
+        """The SASL password, read now from its file if it is given as one."""
+        if self.sasl_password_file is not None:
+            return self.sasl_password_file.read_text(encoding="utf-8").strip()
+        return self.sasl_password.get_secret_value() if self.sasl_password else None
+
+
+class ModelSettings(_Section):
+    """The classifier."""
+
+    name: str = Field(
+        "default",
+        description="`default` (bundled), `null` (labels nothing; for measuring), or a folder.",
+    )
+    sessions: int = Field(0, ge=0, le=256, description="Model threads; 0 means one a core.")
+    batch: int = Field(
+        256, ge=1, le=4096, description="Most events classified, scored and committed together."
+    )
+
+
+class IntakeSettings(_Section):
+    """What is accepted as an event."""
+
+    max_ahead: float = Field(
+        300.0, ge=0, description="Seconds an event may be published ahead of the clock."
+    )
+    max_event_bytes: int = Field(512 * 1024, ge=1024, le=16 * 2**20)
+    repeats_kept: int = Field(
+        1_000_000, ge=0, description="Event ids remembered a worker, for 24 h at most."
+    )
+    max_reject_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="A worker that rejects more than this share of 1,000 events stops.",
+    )
+
+
+class ScoreSettings(_Section):
+    """The advocacy score."""
+
+    stage_weights: dict[str, float] = Field(
+        default_factory=lambda: {
+            "consumption": 1.0,
+            "curation": 2.0,
+            "creation": 3.0,
+            "collaboration": 4.0,
+        },
+        description="What a mention counts by the author's engagement stage.",
+    )
+    reach: bool = Field(True, description="Weigh by reach: 1 + log10(1 + followers).")
+    few: int = Field(30, ge=0, description="Below so many mentions a score is marked as on few.")
+    publish_every: float = Field(1.0, ge=0.05, le=60, description="Seconds between publications.")
+
+    @field_validator("stage_weights")
+    @classmethod
+    def _known(cls, value: dict[str, float]) -> dict[str, float]:
+        if set(value) != set(STAGES) or not all(0 <= w <= 1000 for w in value.values()):
+            raise ValueError(f"must give each of {', '.join(STAGES)} a weight of 0 to 1000")
+        return value
+
+
+class AlertSettings(_Section):
+    """When a spike of negative-gap talk becomes an alert."""
+
+    window_minutes: int = Field(15, ge=1, le=120, description="Talk is judged over so long.")
+    min_mentions: int = Field(
+        8, ge=1, description="Fewer negative-gap mentions in the window never alert."
+    )
+    min_share: float = Field(
+        0.1, ge=0, le=1, description="Least negative-gap share of the brand's talk."
+    )
+    probability: float = Field(
+        1e-6, gt=0, lt=0.5, description="Alert when so many were less likely than this."
+    )
+    resolve_after_minutes: int = Field(
+        30, ge=1, description="Talk back to usual for so long resolves the alert."
+    )
+    expire_hours: float = Field(
+        24.0, gt=0, description="An undelivered notification is given up after so long."
+    )
+    page_url: str | None = Field(None, description="Address of the live page, for links.")
+
+
+class WebSettings(_Section):
+    """Where the worker serves its page, metrics and health."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on; loopback unless set.")
+    port: int = Field(8600, ge=0, le=65535, description="0 picks a free port.")
+    stuck_after: float = Field(
+        60.0, gt=0, description="Seconds with events waiting and none moving: unhealthy."
+    )
+
+
+class BrandSettings(_Section):
+    """One brand to listen for."""
+
+    key: Key = Field(description="Stable short name, in topics and metrics.")
+    name: str = Field(min_length=1, max_length=100)
+    aliases: tuple[str, ...] = Field((), description="Words that name it; `name` is one already.")
+    handles: tuple[str, ...] = Field((), description="`@handle`.")
+    hashtags: tuple[str, ...] = Field((), description="`#tag`.")
+    accounts: tuple[str, ...] = Field((), description="Its own accounts: their posts are answers.")
+    rivals: tuple[Key, ...] = Field((), description="Keys of brands it is compared with.")
+    required: tuple[str, ...] = Field(
+        (), description="Aliases count only beside at least one of these words."
+    )
+    forbidden: tuple[str, ...] = Field((), description="Aliases do not count beside these words.")
+
+
+class ReceiverSettings(_Section):
+    """One place alerts are sent to."""
+
+    name: Key
+    kind: Literal["webhook", "slack"]
+    url: SecretStr | None = Field(None, description="Target; often holds a secret itself.")
+    url_file: Path | None = Field(None, description="File holding the target.")
+    brands: tuple[Key, ...] = Field((), description="Only these brands; all when empty.")
+    timeout: float = Field(10.0, gt=0, le=120)
+
+    @model_validator(mode="after")
+    def _target(self) -> Self:
+        if (self.url is None) == (self.url_file is None):
+            raise ValueError("needs exactly one of url and url_file")
+        if self.url is not None:
+            _check_url(self.url.get_secret_value())
+        return self
+
+    def target(self) -> str:
+        """The URL, read now from its file if it is given as one."""
+        if self.url is not None:
+            return self.url.get_secret_value()
+        assert self.url_file is not None
+        url = self.url_file.read_text(encoding="utf-8").strip()
+        _check_url(url)
+        return url
+
+
+def _check_url(url: str) -> None:
+    if not url.startswith(("https://", "http://")):
+        raise ValueError("url must start with https:// or http://")
+
+
+class Settings(BaseSettings):
+    """Everything a worker is told."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="GAPWATCH_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+    )
+
+    kafka: KafkaSettings = KafkaSettings()
+    model: ModelSettings = ModelSettings()
+    intake: IntakeSettings = IntakeSettings()
+    score: ScoreSettings = ScoreSettings()
+    alerts: AlertSettings = AlertSettings()
+    web: WebSettings = WebSettings()
+    group: str = Field(
+        "gapwatch", pattern=r"^[A-Za-z0-9._-]{1,100}$", description="Consumer group of the workers."
+    )
+    brands_file: Path | None = Field(None, description="TOML file with more `[[brands]]`.")
+    brands: tuple[BrandSettings, ...] = ()
+    receivers: tuple[ReceiverSettings, ...] = ()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment before the file."""
+        return env_settings, init_settings
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        keys = [brand.key for brand in self.brands]
+        _no_twice("brands", "key", keys)
+        _no_twice("receivers", "name", [receiver.name for receiver in self.receivers])
+        for brand in self.brands:
+            for rival in brand.rivals:
+                if rival not in keys:
+                    raise ValueError(
+                        f"brands: {brand.key!r} names the rival {rival!r}, which is no brand's key "
+                        f"(keys: {', '.join(keys)})"
+                    )
+        for receiver in self.receivers:
+            for key in receiver.brands:
+                if key not in keys:
+                    raise ValueError(
+                        f"receivers: {receiver.name!r} names the brand {key!r}, which is no "
+                        f"brand's key (keys: {', '.join(keys)})"
+                    )
+        return self
+
+    def topic(self, name: str) -> str:
+        """Full name of one of our topics."""
+        return f"{self.kafka.topic_prefix}.{name}"
+
+
+def _no_twice(section: str, field: str, values: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            raise ValueError(f"{section}: {field} {value!r} stands twice; each must be unique")
+        seen.add(value)
+
+
+def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
+    """Read and check the settings.
+
+    Args:
+        config: The TOML file; without it the one named by `GAPWATCH_CONFIG`, if any.
+        overrides: Sections that stand in for the file's.
+
+    Raises:
+        SettingsError: A file cannot be read, or a setting cannot be used.
+    """
+    if config is None and os.environ.get(CONFIG_ENV):
+        config = Path(os.environ[CONFIG_ENV])
+    values: dict[str, Any] = _read_toml(config) if config else {}
+    origin = str(config) if config else "the environment"
+    values.update(overrides)
+    brands_file = os.environ.get("GAPWATCH_BRANDS_FILE") or values.get("brands_file")
+    if brands_file:
+        path = Path(brands_file)
+        if config is not None and not path.is_absolute():
+            path = config.parent / path
+        values["brands_file"] = path
+        listed = _read_toml(path)
+        if unknown := set(listed) - {"brands"}:
+            raise SettingsError(
+                f"{path}: unknown setting {sorted(unknown)[0]!r}; a brands file holds only "
+                "[[brands]] tables"
+            )
+        values["brands"] = [*values.get("brands", ()), *listed.get("brands", ())]
+        origin += f" and {path}"
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        problems = "\n".join(f"  {_explain(detail)}" for detail in error.errors())
+        raise SettingsError(f"settings from {origin} cannot be used:\n{problems}") from None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: is not UTF-8 text (byte {error.start})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: is not TOML: {error}") from None
+
+
+_SECRET_PARTS: Final = ("password", "url", "secret", "token")
+
+
+def _explain(detail: ErrorDetails) -> str:
+    """One problem: setting, value, accepted form."""
+    location = list(detail["loc"])
+    name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    name = name.lstrip(".") or "settings"
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "extra_forbidden":
+        known = ", ".join(_known_names(location[:-1]))
+        return f"{name}: unknown setting; known here: {known}"
+    if detail["type"] == "missing":
+        return f"{name}: is missing"
+    value = detail["input"]
+    if isinstance(value, dict | list | tuple) or any(
+        part in str(location[-1] if location else "") for part in _SECRET_PARTS
+    ):
+        return f"{name}: {message}"
+    return f"{name} = {value!r}: {message}"
+
+
+def _known_names(location: list[int | str]) -> list[str]:
+    model: Any = Settings
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation
+        for candidate in (annotation, *getattr(annotation, "__args__", ())):
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                model = candidate
+    return sorted(model.model_fields)
