@@ -1,0 +1,149 @@
+"""Every metric of a worker, declared in one place.
+
+Labels are bounded: brands, touchpoints, stages, topics, windows, receivers and reasons, never an
+author, an address or a text.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+
+_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+class Metrics:
+    """A worker's metrics, in a registry of their own."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry = registry or CollectorRegistry()
+
+        self.events = Counter(
+            "gapwatch_events", "Events taken from the events topic.", ["source"], registry=registry
+        )
+        self.rejected = Counter(
+            "gapwatch_rejected", "Events sent to the rejected topic.", ["reason"], registry=registry
+        )
+        self.unmatched = Counter(
+            "gapwatch_unmatched", "Events that mention no brand.", registry=registry
+        )
+        self.repeats = Counter(
+            "gapwatch_repeats",
+            "Events dropped because their id came before in another record.",
+            registry=registry,
+        )
+        self.mentions = Counter(
+            "gapwatch_mentions",
+            "Mentions sent to the mentions topic.",
+            ["brand"],
+            registry=registry,
+        )
+        self.classified = Counter(
+            "gapwatch_classified", "Texts given to the model.", registry=registry
+        )
+        self.abstained = Counter(
+            "gapwatch_abstained", "Texts the model did not judge.", ["reason"], registry=registry
+        )
+        self.cache_lookups = Counter(
+            "gapwatch_cache_lookups",
+            "Texts looked up among those labelled before.",
+            registry=registry,
+        )
+        self.cache_hits = Counter(
+            "gapwatch_cache_hits", "Texts found among those labelled before.", registry=registry
+        )
+        self.batch_size = Histogram(
+            "gapwatch_batch_size", "Events handled together.", buckets=_SIZES, registry=registry
+        )
+        self.model_seconds = Histogram(
+            "gapwatch_model_seconds",
+            "Time in the model for one batch.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.latency = Histogram(
+            "gapwatch_event_to_mention_seconds",
+            "From an event's Kafka timestamp to its mention's confirmation.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.counted = Counter(
+            "gapwatch_mentions_counted",
+            "Mentions counted in buckets.",
+            ["brand", "stage"],
+            registry=registry,
+        )
+        self.gaps = Counter(
+            "gapwatch_gap_mentions",
+            "Mentions counted that tell of a gap.",
+            ["brand", "touchpoint", "gap"],
+            registry=registry,
+        )
+        self.replayed = Counter(
+            "gapwatch_replayed",
+            "Mentions skipped because their stamp was counted before.",
+            registry=registry,
+        )
+        self.late = Counter(
+            "gapwatch_late", "Mentions older than any bucket kept.", ["brand"], registry=registry
+        )
+        self.score = Gauge(
+            "gapwatch_score", "Advocacy score, -100 to 100.", ["brand", "window"], registry=registry
+        )
+        self.score_margin = Gauge(
+            "gapwatch_score_margin",
+            "Half the width of the score's 95 % interval, in points.",
+            ["brand", "window"],
+            registry=registry,
+        )
+        self.window_mentions = Gauge(
+            "gapwatch_window_mentions",
+            "Mentions in the window.",
+            ["brand", "window"],
+            registry=registry,
+        )
+        self.share_of_voice = Gauge(
+            "gapwatch_share_of_voice",
+            "Share of the brand's and its rivals' mentions.",
+            ["brand", "window"],
+            registry=registry,
+        )
+        self.gap_rate = Gauge(
+            "gapwatch_gap_rate",
+            "Share of mentions below or above expectation.",
+            ["brand", "window", "touchpoint", "gap"],
+            registry=registry,
+        )
+        self.spikes = Counter(
+            "gapwatch_spikes",
+            "Spikes that fired an alert.",
+            ["brand", "touchpoint"],
+            registry=registry,
+        )
+        self.alerts = Counter(
+            "gapwatch_alerts", "Changes of alerts told.", ["brand", "status"], registry=registry
+        )
+        self.alerts_open = Gauge(
+            "gapwatch_alerts_open", "Alerts open now.", ["brand"], registry=registry
+        )
+        self.notifications = Counter(
+            "gapwatch_notifications",
+            "Attempts to deliver a notification.",
+            ["receiver", "outcome"],
+            registry=registry,
+        )
+        self.notifications_waiting = Gauge(
+            "gapwatch_notifications_waiting",
+            "Notifications not yet delivered.",
+            ["receiver"],
+            registry=registry,
+        )
+        self.lag = Gauge(
+            "gapwatch_lag_records",
+            "Records of assigned partitions not yet handled.",
+            ["topic"],
+            registry=registry,
+        )
+        self.build = Info("gapwatch_build", "Version and model.", registry=registry)
