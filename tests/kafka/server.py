@@ -1,0 +1,224 @@
+"""A real Apache Kafka for tests, without containers: Java 17, and Maven to fetch the jars."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.broker.child import Child
+
+VERSION = "4.3.1"
+POM = Path(__file__).with_name("pom.xml")
+CACHE = Path(__file__).parents[2] / ".cache"
+
+# Small and quick to start, not quick to run.
+JVM = ("-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+
+USER, PASSWORD = "gapwatch", "right"
+"""What the secure listener accepts (SASL PLAIN)."""
+
+_KEYSTORE_PASSWORD = "changeit"
+
+START_DEADLINE = 90.0
+STOP_PATIENCE = 20.0
+
+
+class KafkaUnavailableError(Exception):
+    """This machine has not what a Kafka takes."""
+
+
+def missing_program() -> str | None:
+    """Which of the programs a Kafka takes is not installed; None if all are."""
+    return next((name for name in ("java", "keytool", "mvn") if shutil.which(name) is None), None)
+
+
+def kafka_jars() -> Path:
+    """The folder of Kafka's jars, fetched once and kept; safe to ask for from several processes.
+
+    Raises:
+        KafkaUnavailableError: Java or Maven is missing, or the jars cannot be fetched.
+    """
+    if program := missing_program():
+        raise KafkaUnavailableError(f"{program} is not installed (Kafka needs Java 17 and Maven)")
+    jars = CACHE / f"kafka-{VERSION}"
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / f"kafka-{VERSION}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not jars.exists():
+            partial = Path(tempfile.mkdtemp(prefix=f"kafka-{VERSION}-", dir=CACHE))
+            try:
+                _fetch(partial)
+                # Appears whole or not at all: an interrupted fetch is begun again.
+                partial.rename(jars)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+    return jars
+
+
+def _fetch(folder: Path) -> None:
+    maven = ["mvn", "--batch-mode", "--no-transfer-progress", "--quiet", "--file", str(POM)]
+    maven += [f"-Dkafka.version={VERSION}", f"-DoutputDirectory={folder}"]
+    result = subprocess.run(
+        [*maven, "dependency:copy-dependencies"], capture_output=True, text=True, timeout=600
+    )
+    if result.returncode != 0:
+        errors = [line for line in result.stdout.splitlines() if line.startswith("[ERROR]")]
+        raise KafkaUnavailableError(
+            f"Maven cannot fetch Kafka: {(errors or ['no reason given'])[0]}"
+        )
+
+
+class KafkaServer:
+    """One node, broker and controller in one, on its own ports and storage.
+
+    It listens in the clear, and on a second port with TLS and a password. Topics are never created
+    by being named. The node can be killed and started again with all it held. It ends with the
+    process that started it.
+    """
+
+    def __init__(self, folder: Path, *, config: Mapping[str, str] | None = None) -> None:
+        """Nothing runs yet.
+
+        Args:
+            folder: For its configuration and storage; removed by nobody here.
+            config: Broker settings beside, or instead of, the usual ones.
+        """
+        self.port = _free_port()
+        self.secure_port = _free_port()
+        self.cafile = folder / "certificate.pem"
+        self._folder = folder
+        self._file = folder / "server.properties"
+        self._keystore = folder / "keystore.p12"
+        self._child: Child | None = None
+        controller = _free_port()
+        settings = {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},SECURE://127.0.0.1:{self.secure_port},"
+            f"CONTROLLER://127.0.0.1:{controller}",
+            "controller.listener.names": "CONTROLLER",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,"
+            "SECURE:SASL_SSL",
+            "listener.name.secure.sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.secure.plain.sasl.jaas.config": "org.apache.kafka.common.security.plain."
+            f'PlainLoginModule required user_{USER}="{PASSWORD}";',
+            "listener.name.secure.ssl.keystore.type": "PKCS12",
+            "listener.name.secure.ssl.keystore.location": str(self._keystore),
+            "listener.name.secure.ssl.keystore.password": _KEYSTORE_PASSWORD,
+            "log.dirs": str(folder / "log"),
+            "auto.create.topics.enable": "false",
+            "offsets.topic.replication.factor": "1",
+            "offsets.topic.num.partitions": "4",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "transaction.state.log.num.partitions": "4",
+            "share.coordinator.state.topic.replication.factor": "1",
+            "share.coordinator.state.topic.min.isr": "1",
+            "group.initial.rebalance.delay.ms": "0",
+            # A killed node comes back only when its former self is given up: after 9 s as a rule.
+            "broker.session.timeout.ms": "3000",
+            "broker.heartbeat.interval.ms": "500",
+            **(config or {}),
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Where it listens, the same through kills and restarts."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def running(self) -> bool:
+        """Whether its process lives."""
+        return self._child is not None and self._child.running
+
+    def start(self) -> None:
+        """Start it, on fresh storage the first time, and wait until it listens.
+
+        Raises:
+            KafkaUnavailableError: Its jars cannot be had.
+            RuntimeError: Its storage cannot be made, it died, or it did not listen in time.
+        """
+        assert self._child is None, "it is started already"
+        classpath = f"{kafka_jars()}/*"
+        if not (self._folder / "log").exists():
+            self._format(classpath)
+            self._certify()
+        self._child = Child([*_java(classpath), "kafka.Kafka", str(self._file)], cwd=self._folder)
+        try:
+            self._wait()
+        except BaseException:
+            self.kill()
+            raise
+
+    def stop(self) -> None:
+        """End it in order; nothing if it does not run."""
+        if self._child is not None:
+            child, self._child = self._child, None
+            child.stop(STOP_PATIENCE)
+
+    def kill(self) -> None:
+        """End it as a crash would (SIGKILL); nothing if it does not run."""
+        if self._child is not None:
+            child, self._child = self._child, None
+            child.kill()
+
+    def restart(self) -> None:
+        """End it in order and start it again, with all it held."""
+        self.stop()
+        self.start()
+
+    def _format(self, classpath: str) -> None:
+        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        tool = [*_java(classpath), "kafka.tools.StorageTool"]
+        _run([*tool, "format", "-t", cluster, "-c", str(self._file)])
+
+    def _certify(self) -> None:
+        """Make the secure listener's key and its certificate, signed by itself."""
+        keytool = ["keytool", "-keystore", str(self._keystore), "-storepass", _KEYSTORE_PASSWORD]
+        keytool += ["-alias", "kafka", "-storetype", "PKCS12"]
+        names = ["-dname", "CN=localhost", "-ext", "san=ip:127.0.0.1,dns:localhost"]
+        _run([*keytool, "-genkeypair", "-keyalg", "EC", *names])
+        _run([*keytool, "-exportcert", "-rfc", "-file", str(self.cafile)])
+
+    def _wait(self) -> None:
+        assert self._child is not None
+        deadline = time.monotonic() + START_DEADLINE
+        while time.monotonic() < deadline:
+            if not self._child.running:
+                raise RuntimeError(f"Kafka died as it started. It wrote:\n{self._child.output()}")
+            # The broker opens its port when it is ready to serve.
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            except OSError:
+                time.sleep(0.05)
+            else:
+                return
+        raise RuntimeError(f"Kafka did not listen in time. It wrote:\n{self._child.output()}")
+
+
+def _run(command: list[str]) -> None:
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode != 0:
+        output = f"{result.stdout}{result.stderr}"[-2000:]
+        raise RuntimeError(f"{Path(command[0]).name} failed:\n{output}")
+
+
+def _java(classpath: str) -> list[str]:
+    return [shutil.which("java") or "java", *JVM, "-cp", classpath]
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
