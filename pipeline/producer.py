@@ -12,6 +12,9 @@ from aiokafka.partitioner import murmur2
 MAX_BATCH_BYTES: Final = 768 * 1024
 """Largest record batch, below Kafka's default `max.message.bytes` of 1 MiB."""
 
+MAX_RECORD_BYTES: Final = 128 * 2**20
+"""Largest record sent: a dead letter of the largest event that settings allow, escaped."""
+
 
 class ProduceError(Exception):
     """The broker did not confirm a write."""
@@ -41,7 +44,7 @@ class Producer:
             acks="all",
             enable_idempotence=self._idempotent,
             max_batch_size=MAX_BATCH_BYTES,
-            max_request_size=64 * 2**20,
+            max_request_size=MAX_RECORD_BYTES,
         )
         await self._producer.start()
 

@@ -30,6 +30,7 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
+from pydantic_settings.exceptions import SettingsError as SourceError
 
 from models.labels import STAGES
 
@@ -349,6 +350,13 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
     except ValidationError as error:
         problems = "\n".join(f"  {_explain(detail)}" for detail in error.errors())
         raise SettingsError(f"settings from {origin} cannot be used:\n{problems}") from None
+    except SourceError as error:
+        field = re.search(r'field "(\w+)"', str(error))
+        name = f"GAPWATCH_{field[1].upper()}" if field else "the environment"
+        raise SettingsError(
+            f"{name} must hold JSON; a single setting of it is named as in "
+            "GAPWATCH_KAFKA__BOOTSTRAP_SERVERS"
+        ) from None
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -362,7 +370,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path}: is not TOML: {error}") from None
 
 
-_SECRET_PARTS: Final = ("password", "url", "secret", "token")
+_SECRET_PARTS: Final = ("password", "url", "secret", "token", "receivers")
 
 
 def _explain(detail: ErrorDetails) -> str:
@@ -377,9 +385,8 @@ def _explain(detail: ErrorDetails) -> str:
     if detail["type"] == "missing":
         return f"{name}: is missing"
     value = detail["input"]
-    if isinstance(value, dict | list | tuple) or any(
-        part in str(location[-1] if location else "") for part in _SECRET_PARTS
-    ):
+    named = next((part for part in reversed(location) if isinstance(part, str)), "")
+    if isinstance(value, dict | list | tuple) or any(part in named for part in _SECRET_PARTS):
         return f"{name}: {message}"
     return f"{name} = {value!r}: {message}"
 

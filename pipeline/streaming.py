@@ -15,7 +15,7 @@ import logging
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import faust
 from faust.transport.drivers import aiokafka as driver
@@ -28,7 +28,10 @@ T = TypeVar("T")
 
 logger = logging.getLogger("gapwatch")
 
-DRAIN_SECONDS = 20.0
+LEAST_SHARE: Final = 32
+"""Records taken of each partition at a time, at least: smaller chunks cost more than they align."""
+
+DRAIN_SECONDS: Final = 20.0
 """How long a stop or a rebalance waits for the chunk at hand."""
 
 
@@ -64,6 +67,43 @@ class ChunkTopic(faust.Topic):
         self.decode = decode
 
 
+class FairConsumerThread(driver.AIOKafkaConsumerThread):
+    """Takes from all partitions of a topic in `App.aligned` alike.
+
+    aiokafka empties one partition's prefetched records before the next. In a backlog that tears
+    event time apart: one partition would be hours ahead of the others, and a spike that shows
+    in all of them together in none alone.
+    """
+
+    async def _fetch_records(
+        self,
+        consumer: Any,
+        active_partitions: set[TP],
+        timeout: float | None = None,  # noqa: ASYNC109 (Faust's signature)
+        max_records: int | None = None,
+    ) -> dict[TP, list[Any]]:
+        aligned = [tp for tp in active_partitions or () if tp.topic in self.app.aligned]
+        if not aligned or max_records is None:
+            records: dict[TP, list[Any]] = await super()._fetch_records(
+                consumer, active_partitions, timeout, max_records
+            )
+            return records
+        share = max(LEAST_SHARE, max_records // len(aligned))
+        records = await super()._fetch_records(consumer, active_partitions, timeout, share)
+        if records:
+            others = active_partitions.difference(aligned)
+            if others:
+                rest = await super()._fetch_records(consumer, others, 0, max_records)
+                for tp, more in rest.items():
+                    records.setdefault(tp, []).extend(more)
+            for tp in aligned:
+                room = share - len(records.get(tp, ()))
+                if room > 0:
+                    topped = await super()._fetch_records(consumer, {tp}, 0, room)
+                    records.setdefault(tp, []).extend(topped.get(tp, ()))
+        return records
+
+
 class ChunkConsumer(driver.Consumer):
     """Delivers chunks for the topics in `App.chunked`, single messages for all others."""
 
@@ -73,7 +113,11 @@ class ChunkConsumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._chunks = defaultdict(deque)
         self._positions = {}
+        self._sought: set[TP] = set()
         super().__init__(*args, **kwargs)
+
+    def _new_consumer_thread(self) -> FairConsumerThread:
+        return FairConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def getmany(
         self,
@@ -93,8 +137,15 @@ class ChunkConsumer(driver.Consumer):
             if active is None or tp in active or tp in self._buffered_partitions:
                 self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
                 if isinstance(message.value, Chunk):
-                    self._chunks[tp].append(message)
+                    self._hand_out(tp, message)
                 yield tp, message
+
+    def _hand_out(self, tp: TP, message: Message) -> None:
+        if tp in self._sought:
+            # From the committed offset on again: this covers what was handed out before.
+            self._sought.discard(tp)
+            self._chunks[tp].clear()
+        self._chunks[tp].append(message)
 
     def _messages(self, records: Mapping[TP, Sequence[Any]]) -> Iterator[tuple[TP, Message]]:
         for tp, batch in records.items():
@@ -138,8 +189,11 @@ class ChunkConsumer(driver.Consumer):
             await super()._add_gap(tp, offset_from, offset_to)
 
     async def perform_seek(self) -> None:
-        """Go back to the committed offsets; chunks handed out before no longer count."""
-        self._chunks.clear()
+        """Go back to the committed offsets.
+
+        Chunks in hand may still be finished and committed, until the first one is handed out anew.
+        """
+        self._sought.update(self._chunks)
         await super().perform_seek()
         self._positions.update(
             (tp, offset) for tp, offset in self._committed_offset.items() if offset is not None
@@ -150,6 +204,7 @@ class ChunkConsumer(driver.Consumer):
         await super().on_partitions_revoked(revoked)
         for tp in revoked:
             self._chunks.pop(tp, None)
+            self._sought.discard(tp)
             self._positions.pop(tp, None)
 
     def positions(self) -> dict[TP, int]:
@@ -177,14 +232,22 @@ class App(faust.App):
     """The Faust application of a worker."""
 
     chunked: set[str]
+    aligned: set[str]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.chunked = set()
+        self.aligned = set()
         super().__init__(*args, **kwargs)
 
-    def chunk_topic(self, name: str, partitions: int) -> ChunkTopic:
-        """The topic `name`, read in chunks. At most four chunks wait in an agent's queue."""
+    def chunk_topic(self, name: str, partitions: int, *, aligned: bool = False) -> ChunkTopic:
+        """The topic `name`, read in chunks. At most four chunks wait in an agent's queue.
+
+        Args:
+            aligned: Take from all its partitions alike (see `FairConsumerThread`).
+        """
         self.chunked.add(name)
+        if aligned:
+            self.aligned.add(name)
         return ChunkTopic(
             self, topics=[name], partitions=partitions, internal=False, acks=True, maxsize=4
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import msgspec
@@ -107,15 +107,15 @@ class Detect:
 
     async def _tell(self, partition: int, changed: set[bytes], alerts: list[Alert]) -> None:
         # Alerts first: were the state first, a crash between the two would lose them.
-        latest = {(alert.id, alert.status): alert for alert in alerts}
+        told = list(_worth_telling(alerts))
         await self._producer.send_keyed(
             self._topic,
             self._partitions,
-            [(alert.id.encode(), _encode(alert)) for alert in latest.values()],
+            [(alert.id.encode(), _encode(alert)) for alert in told],
         )
         assert self.table is not None
         await self.table.write(partition, changed)
-        for alert in latest.values():
+        for alert in told:
             if self._statuses.get(alert.id) == alert.status:
                 continue  # new figures of an alert told before
             self._metrics.alerts.labels(alert.brand, alert.status).inc()
@@ -133,6 +133,16 @@ class Detect:
                 count[alert.brand] = count.get(alert.brand, 0) + 1
         for brand, number in count.items():
             self._metrics.alerts_open.labels(brand).set(number)
+
+
+def _worth_telling(alerts: list[Alert]) -> Iterator[Alert]:
+    """Every change of status as it happened, and of mere new figures the last of an alert."""
+    last = {alert.id: at for at, alert in enumerate(alerts)}
+    seen: set[str] = set()
+    for at, alert in enumerate(alerts):
+        if alert.notification not in seen or last[alert.id] == at:
+            seen.add(alert.notification)
+            yield alert
 
 
 def _gather(

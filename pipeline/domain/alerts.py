@@ -110,7 +110,10 @@ class Watch:
             key = series_key(mention.brand, name)
             series = self._state.get(key)
             if series is None:
-                series = self._state[key] = Series(spikes.Counts(since=minute // 60))
+                # A touchpoint nobody complained of has been silent as long as the brand is known.
+                whole = self._state.get(series_key(mention.brand, ALL))
+                since = whole.counts.since if whole is not None else minute // 60
+                series = self._state[key] = Series(spikes.Counts(since))
             if not advance(series.stamps, mention.stamp):
                 continue
             changed.add(key)
@@ -121,8 +124,15 @@ class Watch:
                 _keep_post(series.posts, mention)
                 news.append((key, name))
         alerts = []
+        # What comes late, as after an outage, is judged in its own time: a spike found late is
+        # better than none. An open alert is followed in the present, and one told before is not
+        # raised again by its stragglers.
+        moment = mention.event.published.timestamp()
         for key, name in news:
-            alert = self._judge(key, mention.brand, name, now)
+            series = self._state[key]
+            told = series.open is not None or moment // 3600 in series.counts.excluded
+            at = now if told else moment
+            alert = self._judge(key, mention.brand, name, at)
             if alert is not None:
                 alerts.append(alert)
         return changed, alerts
@@ -163,9 +173,12 @@ class Watch:
         usual = series.expectation(minute, rules.window_minutes)
         judgement = spikes.judge(series.counts, usual, minute, rules.window_minutes)
         if series.open is None:
-            if not self._is_spike(judgement, brand, minute) or (
-                name == ALL and self._touchpoint_open(brand)
-            ):
+            if not self._is_spike(judgement, brand, minute):
+                return None
+            if name == ALL and self._touchpoint_open(brand):
+                # Its touchpoint tells it; for the brand as a whole it is no more usual than there.
+                series.counts.exclude(series.counts.first(minute, rules.window_minutes) // 60)
+                series.counts.exclude(minute // 60)
                 return None
             return self._fire(series, brand, name, judgement, minute, now)
         return self._follow(series, series.open, judgement, brand, minute, now)

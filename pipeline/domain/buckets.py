@@ -181,7 +181,7 @@ class BrandBuckets:
     @property
     def brands(self) -> set[str]:
         """Brands with any bucket."""
-        return {brand for brand, _ in self._numbers}
+        return {brand for (brand, _), numbers in self._numbers.items() if numbers}
 
     def newest(self) -> float:
         """Start of the newest minute counted, in epoch seconds; 0 without any."""

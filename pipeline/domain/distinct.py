@@ -8,9 +8,9 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
-K: Final = 256
-"""Hashes kept. Up to so many authors the count is exact; beyond, its standard error is
-1/sqrt(K - 2), about 6 % (Bar-Yossef et al. 2002, k minimum values)."""
+K: Final = 257
+"""Hashes kept. Fewer authors are counted exactly, so up to 256; from there on the count's standard
+error is 1/sqrt(K - 2), about 6 % (Bar-Yossef et al. 2002, k minimum values)."""
 
 _SPACE: Final = 2.0**64
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -13,6 +14,9 @@ from pipeline.records import Event, Rejected, RejectReason
 from pipeline.streaming import Record
 
 _decode: Final = msgspec.json.Decoder(Event).decode
+
+_HALF_CHARACTER: Final = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")
+"""The first half of a surrogate pair without its second, as left by cutting text in UTF-16."""
 
 
 class RefusedError(Exception):
@@ -66,6 +70,12 @@ def _undecodable(raw: bytes, error: Exception) -> RefusedError:
     except UnicodeDecodeError as encoding:
         return RefusedError(
             "not_utf8", f"byte {encoding.start} is not UTF-8: send events as UTF-8 JSON"
+        )
+    if isinstance(error, RecursionError):
+        return RefusedError("not_json", "nested too deeply: an event has few levels")
+    if half := _HALF_CHARACTER.search(raw):
+        return RefusedError(
+            "not_json", f"{half[0].decode()} is half a surrogate pair (byte {half.start()})"
         )
     return RefusedError("not_json", str(error))
 

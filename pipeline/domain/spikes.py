@@ -75,7 +75,7 @@ class Counts(msgspec.Struct, array_like=True):
         if len(self.minutes) > RECENT_MINUTES // 2:
             oldest = minute - RECENT_MINUTES
             self.minutes = {m: n for m, n in self.minutes.items() if m > oldest}
-        oldest_hour = minute // MINUTES_PER_HOUR - BASELINE_HOURS
+        oldest_hour = baseline_hour(minute, RECENT_MINUTES) - BASELINE_HOURS
         if any(h < oldest_hour for h in self.hours):
             self.hours = {h: n for h, n in self.hours.items() if h >= oldest_hour}
             self.excluded = [h for h in self.excluded if h >= oldest_hour]
@@ -143,7 +143,8 @@ def tail(at_least: int, mean: float, dispersion: float) -> float:
         count += 1
         ratio = (count - 1 + size) / count * rise
         term *= ratio
-        if ratio < 1 and term / (1 - ratio) < total * 1e-9:
+        # `<=` also ends the sum where every term is too small for a float: the chance is 0.
+        if ratio < 1 and term / (1 - ratio) <= total * 1e-9:
             return min(1.0, total)
         if total >= 1.0:
             return 1.0

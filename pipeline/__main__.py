@@ -1,0 +1,5 @@
+"""`python -m pipeline` is `gapwatch`."""
+
+from pipeline.cli import main
+
+main()

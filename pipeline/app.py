@@ -1,0 +1,260 @@
+"""The whole flow, composed: which agent reads what, and what it sends where.
+
+    events ─▶ classify ─▶ mentions ─┬▶ score  ─▶ scores
+                │                   └▶ detect ─▶ alerts ─▶ notify ─▶ receivers
+                └▶ rejected
+
+An agent knows the topics it reads and writes, never another agent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
+
+import aiohttp
+import faust
+import msgspec
+from yarl import URL
+
+from models.classifier import Classifier
+from models.registry import load_classifier
+from pipeline import __version__
+from pipeline.agents.base import attach
+from pipeline.agents.classify import Classify
+from pipeline.agents.detect import Detect
+from pipeline.agents.notify import Delivery, Notify
+from pipeline.agents.score import Scores, Voices
+from pipeline.broker.client import client_options
+from pipeline.domain.alerts import Series
+from pipeline.domain.buckets import Bucket
+from pipeline.domain.repeats import Block
+from pipeline.metrics import Metrics
+from pipeline.producer import Producer
+from pipeline.progress import Progress
+from pipeline.receivers import Receiver, receiver_from
+from pipeline.settings import Settings
+from pipeline.streaming import App, StateTable
+from pipeline.web.feed import TopicFeed
+from pipeline.web.server import WebServer
+from pipeline.web.view import LiveView
+
+log = logging.getLogger("gapwatch")
+
+T = TypeVar("T")
+
+SETTLE_SECONDS: Final = 1.0
+"""How often alerts are looked at for talk that has died down, and state is shown."""
+
+
+class Worker:
+    """A worker: the Faust application, its agents, and the page it serves."""
+
+    def __init__(self, settings: Settings, classifier: Classifier | None = None) -> None:
+        self.settings = settings
+        self.classifier = classifier or load_classifier(
+            settings.model.name, sessions=settings.model.sessions or None
+        )
+        self.metrics = Metrics()
+        self.metrics.build.info({"version": __version__, "model": self.classifier.version})
+        self.app = new_app(settings)
+        self._options = client_options(settings.kafka)
+        self._producer = Producer(self._options, idempotent=settings.kafka.idempotent)
+        self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self._receivers: dict[str, Receiver] = {}
+        self._http: aiohttp.ClientSession | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self.view = LiveView()
+        self._compose()
+        self.progress = Progress(self.app, self.metrics, stuck_after=settings.web.stuck_after)
+        self.web = WebServer(
+            settings.web,
+            self.view,
+            self.metrics.registry,
+            self.progress.health,
+            self.progress.ready,
+        )
+
+    def _compose(self) -> None:
+        settings, app, metrics, producer = self.settings, self.app, self.metrics, self._producer
+        partitions = settings.kafka.partitions
+        events = app.chunk_topic(settings.topic("events"), partitions, aligned=True)
+        mentions = app.chunk_topic(settings.topic("mentions"), partitions)
+        alerts = app.chunk_topic(settings.topic("alerts"), partitions)
+
+        classify = Classify(
+            settings,
+            producer=producer,
+            classifier=self.classifier,
+            executor=self._model_thread,
+            metrics=metrics,
+            partitions=partitions,
+        )
+        classify.table = self._table("repeats", Block, classify.forget_state)
+        attach(app, events, "classify", classify.handle)
+
+        self._voices = Voices()
+        self._scores = scores = Scores(
+            settings,
+            producer=producer,
+            metrics=metrics,
+            voices=self._voices,
+            partitions=partitions,
+        )
+        scores.table = self._table("buckets", Bucket, scores.forget_state)
+        attach(app, mentions, "score", scores.handle)
+
+        self._detect = detect = Detect(
+            settings, producer=producer, metrics=metrics, partitions=partitions
+        )
+        detect.table = self._table("series", Series, detect.forget_state)
+        attach(app, mentions, "detect", detect.handle)
+
+        self._notify = notify = Notify(settings, receivers=self._receivers, metrics=metrics)
+        notify.table = self._table("deliveries", Delivery, notify.forget_state)
+        attach(app, alerts, "notify", notify.handle)
+
+        self._feed = TopicFeed(
+            self.view,
+            consumer_options=self._options,
+            scores=settings.topic("scores"),
+            alerts=settings.topic("alerts"),
+            mentions=settings.topic("mentions"),
+            on_score=self._voices.hear,
+        )
+
+    def _table(self, name: str, kind: type[T], on_change: Callable[[], None]) -> StateTable[T]:
+        return StateTable(
+            self.app,
+            name=name,
+            partitions=self.settings.kafka.partitions,
+            producer=self._producer,
+            decode=msgspec.json.Decoder(kind).decode,
+            encode=msgspec.json.Encoder().encode,
+            on_change=on_change,
+        )
+
+    async def start(self) -> None:
+        """Start everything; returns when the worker has joined the group.
+
+        Raises:
+            WebError: The page's port cannot be had.
+            KafkaError: The broker went away.
+        """
+        settings = self.settings
+        self._http = aiohttp.ClientSession()
+        for receiver in settings.receivers:
+            self._receivers[receiver.name] = receiver_from(
+                receiver, session=self._http, page_url=settings.alerts.page_url
+            )
+        await self.web.start()
+        await self._producer.start()
+        await self._feed.start()
+        await self._notify.start()
+        await self.app.start()
+        self._tasks = [
+            asyncio.create_task(self._every(settings.score.publish_every, self._scores.publish)),
+            asyncio.create_task(self._every(SETTLE_SECONDS, self._detect.settle)),
+            asyncio.create_task(self._every(SETTLE_SECONDS, self._show)),
+        ]
+
+    async def stop(self) -> None:
+        """Finish the chunk at hand, commit, and stop everything."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._notify.stop()
+        await self.app.stop()
+        await self._feed.stop()
+        await self._producer.stop()
+        await self.web.stop()
+        if self._http is not None:
+            await self._http.close()
+        self._model_thread.shutdown()
+        self.classifier.close()
+
+    @property
+    def crash_reason(self) -> BaseException | None:
+        """What stopped the worker, if anything did."""
+        reason: BaseException | None = self.app.crash_reason if self.app.crashed else None
+        return reason
+
+    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+        """Do `work` again and again; its failure is the worker's."""
+        while True:
+            await asyncio.sleep(seconds)
+            if not self.app.ready:
+                continue
+            try:
+                await work()
+            except Exception as error:
+                log.critical("stopping the worker: %s", error, exc_info=error)
+                await self.app.crash(error)
+                return
+
+    async def _show(self) -> None:
+        self.progress.look()
+        self.view.on_status(self.status())
+
+    def status(self) -> dict[str, Any]:
+        """What the page's header shows."""
+        progress = self.progress
+        return {
+            "version": __version__,
+            "model": self.classifier.version,
+            "events": progress.events,
+            "mentions": progress.mentions,
+            "rejected": progress.rejected,
+            "classified_per_second": progress.rate,
+            "lag": progress.lag,
+            "uptime_seconds": time.monotonic() - progress.started,
+            "brands": {
+                brand.key: {"name": brand.name, "rivals": list(brand.rivals)}
+                for brand in self.settings.brands
+            },
+        }
+
+
+def new_app(settings: Settings) -> App:
+    """The Faust application: its group, broker and time limits."""
+    kafka = settings.kafka
+    servers = [f"kafka://{server.strip()}" for server in kafka.bootstrap_servers.split(",")]
+    return App(
+        settings.group,
+        broker=[URL(server) for server in servers],
+        broker_credentials=_credentials(settings),
+        broker_max_poll_records=settings.model.batch,
+        broker_session_timeout=kafka.session_timeout,
+        broker_heartbeat_interval=kafka.session_timeout / 4,
+        broker_commit_interval=1.0,
+        consumer_auto_offset_reset="earliest",
+        topic_disable_leader=True,
+        topic_partitions=kafka.partitions,
+        topic_replication_factor=kafka.replication,
+        table_standby_replicas=0,
+        stream_recovery_delay=0.0,
+        web_enabled=False,
+        store="memory://",
+        autodiscover=False,
+        loghandlers=[],
+    )
+
+
+def _credentials(settings: Settings) -> Any:
+    options: Mapping[str, Any] = client_options(settings.kafka)
+    protocol = settings.kafka.security_protocol
+    context = options.get("ssl_context")
+    if protocol == "SSL":
+        return faust.SSLCredentials(context)
+    if protocol.startswith("SASL"):
+        return faust.SASLCredentials(
+            username=options["sasl_plain_username"],
+            password=options["sasl_plain_password"],
+            mechanism=options["sasl_mechanism"],
+            ssl_context=context,
+        )
+    return None

@@ -1,0 +1,177 @@
+"""Commands that run or look after workers: run, demo, topics, check, version."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from importlib.metadata import version as installed
+
+import click
+
+from models.classifier import ModelError
+from models.registry import load_classifier
+from pipeline import __version__
+from pipeline.broker import BrokerError
+from pipeline.broker.client import wait_for_broker
+from pipeline.cli.main import Context, say
+from pipeline.domain.brands import BrandMatcher
+from pipeline.settings import Settings, SettingsError
+from pipeline.topics import create_topics, list_topics
+
+LOG_LEVELS = click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False)
+
+
+@click.command()
+@click.option("--log-level", type=LOG_LEVELS, default="INFO", show_default=True)
+@click.pass_obj
+def run(ctx: Context, log_level: str) -> None:
+    """Run a worker until Ctrl-C or SIGTERM.
+
+    It waits for the broker, creates missing topics, joins the group, and serves the live page,
+    /metrics, /healthz and /readyz. Start as many as there are partitions to share.
+    """
+    from pipeline.runner import run_worker
+
+    settings = ctx.settings
+    if not settings.brands:
+        raise SettingsError(
+            "no brands to listen for: add [[brands]] to the settings file, or name one with "
+            "brands_file (see deploy/gapwatch.example.toml)"
+        )
+    sys.exit(run_worker(settings, say=say, log_level=log_level.upper()))
+
+
+@click.command()
+@click.option("--speed", type=click.FloatRange(min=1), default=900.0, show_default=True,
+              help="How many times faster than life the sample day passes.")  # fmt: skip
+@click.option("--port", type=click.IntRange(0, 65535), default=8600, show_default=True,
+              help="Port of the live page; 0 picks a free one.")  # fmt: skip
+@click.option("--kafka", help="Use the Kafka cluster at HOST:PORT instead of the embedded broker.")
+@click.option("--once", is_flag=True, help="Stop when the sample day is over.")
+def demo(speed: float, port: int, kafka: str | None, once: bool) -> None:
+    """Show it all at once: broker, worker, live page and a sample day in fast motion.
+
+    Three rival brands, their customers, a delivery gone wrong and a promise not kept. Alerts are
+    delivered to a webhook receiver that the demo runs itself and prints. Ctrl-C stops everything.
+    """
+    from pipeline.demo import run_demo
+
+    sys.exit(run_demo(speed=speed, port=port, kafka=kafka, once=once))
+
+
+@click.group()
+def topics() -> None:
+    """Create or list the topics."""
+
+
+@topics.command("create")
+@click.pass_obj
+def topics_create(ctx: Context) -> None:
+    """Create the topics that are missing; leave the others as they are."""
+    created = asyncio.run(create_topics(ctx.settings, say=lambda _: None))
+    for name in created:
+        click.echo(name)
+    say(f"{len(created)} created" if created else "all topics exist")
+
+
+@topics.command("list")
+@click.pass_obj
+def topics_list(ctx: Context) -> None:
+    """List the topics: partitions, replication, configuration."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("topic", "partitions", "replication", "configuration")
+    for state in asyncio.run(list_topics(ctx.settings)):
+        config = ", ".join(f"{k}={v}" for k, v in sorted((state.config or {}).items()))
+        if state.exists:
+            table.add_row(state.name, str(state.partitions), str(state.replication), config)
+        else:
+            table.add_row(state.name, "missing", "", "")
+    Console().print(table)
+
+
+@click.command()
+@click.option("--wait", type=click.FloatRange(min=0), default=5.0, show_default=True,
+              help="Seconds to wait for the broker.")  # fmt: skip
+@click.pass_obj
+def check(ctx: Context, wait: float) -> None:
+    """Check settings, brands, model and broker; say what is wrong and how to mend it."""
+    settings = ctx.settings
+    problems = 0
+    for name, probe in (
+        ("settings", _check_settings),
+        ("brands", _check_brands),
+        ("model", _check_model),
+        ("receivers", _check_receivers),
+    ):
+        problems += _report(name, lambda probe=probe: probe(settings))
+    problems += _report("broker", lambda: asyncio.run(_check_broker(settings, wait)))
+    if problems:
+        say(f"{problems} to mend")
+        sys.exit(1)
+
+
+def _report(name: str, probe: object) -> int:
+    try:
+        found = probe()  # type: ignore[operator]
+    except (SettingsError, BrokerError, ModelError, ValueError, OSError) as error:
+        click.echo(f"{click.style('✗', fg='red')} {name}: {error}")
+        return 1
+    click.echo(f"{click.style('✓', fg='green')} {name}: {found}")
+    return 0
+
+
+def _check_settings(settings: Settings) -> str:
+    return f"group {settings.group}, topics {settings.topic('*')}"
+
+
+def _check_brands(settings: Settings) -> str:
+    if not settings.brands:
+        raise SettingsError("none: add [[brands]] to the settings file, or set brands_file")
+    BrandMatcher(settings.brands)
+    return ", ".join(brand.key for brand in settings.brands)
+
+
+def _check_model(settings: Settings) -> str:
+    classifier = load_classifier(settings.model.name, sessions=1)
+    try:
+        classifier.classify(["Does this work?"])
+        return classifier.version
+    finally:
+        classifier.close()
+
+
+def _check_receivers(settings: Settings) -> str:
+    for receiver in settings.receivers:
+        receiver.target()
+    return ", ".join(f"{r.name} ({r.kind})" for r in settings.receivers) or "none: alerts stay here"
+
+
+async def _check_broker(settings: Settings, wait: float) -> str:
+    await wait_for_broker(settings.kafka, say=say, timeout=wait)
+    states = await list_topics(settings)
+    missing = [state.name for state in states if not state.exists]
+    found = f"{settings.kafka.bootstrap_servers} answers, {len(states) - len(missing)} topics"
+    if missing:
+        found += f"; {len(missing)} to be created by `gapwatch topics create` or the first worker"
+    return found
+
+
+@click.command()
+def version() -> None:
+    """Print the versions of Gapwatch, its model and what it stands on."""
+    try:
+        classifier = load_classifier(sessions=1)
+        model = classifier.version
+        classifier.close()
+    except ModelError as error:
+        model = f"unusable: {error}"
+    click.echo(f"gapwatch {__version__}")
+    click.echo(f"model {model}")
+    click.echo(f"python {sys.version.split()[0]}")
+    for package in ("faust-streaming", "aiokafka", "onnxruntime", "tokenizers"):
+        click.echo(f"{package} {installed(package)}")
+
+
+COMMANDS = (run, demo, topics, check, version)

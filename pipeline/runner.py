@@ -1,0 +1,100 @@
+"""Running a worker as a process: prepare, start, wait for a signal or a crash, drain, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from typing import Final
+
+import uvloop
+
+from pipeline.app import Worker
+from pipeline.broker import BrokerError
+from pipeline.broker.client import wait_for_broker
+from pipeline.settings import Settings
+from pipeline.topics import create_topics
+from pipeline.web.server import WebError
+
+log = logging.getLogger("gapwatch")
+
+EXIT_CRASHED: Final = 1
+EXIT_UNUSABLE: Final = 2
+"""Settings, model, broker or port cannot be used: starting again as it is will not help."""
+
+_QUIET: Final = ("pipeline.streaming", "faust", "mode", "aiokafka", "kafka", "aiohttp.access")
+
+
+def set_up_logging(level: str) -> None:
+    """Log to standard error; libraries only what needs attention."""
+    logging.basicConfig(
+        level=level,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+    )
+    if level != "DEBUG":
+        for name in _QUIET:
+            logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def run_worker(settings: Settings, *, say: Callable[[str], None], log_level: str) -> int:
+    """Run a worker until it is told to stop; returns the process's exit code.
+
+    SIGINT and SIGTERM finish the chunk at hand, commit and stop. A crash gives 1, so that a
+    supervisor starts the worker again; what it held unconfirmed comes again.
+    """
+    set_up_logging(log_level)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_run(settings, say))
+
+
+async def _run(settings: Settings, say: Callable[[str], None]) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        prepared = await _or_stop(_prepare(settings, say), stop)
+        if not prepared:
+            return 0
+        worker = Worker(settings)
+        try:
+            say(f"starting with {len(settings.brands)} brands, model {worker.classifier.version}")
+            if not await _or_stop(worker.start(), stop):
+                return 0
+            say(f"live page at {worker.web.url}")
+            await _or_stop(worker.app.wait_until_stopped(), stop)
+            if stop.is_set() and worker.crash_reason is None:
+                say("stopping: finishing the batch at hand")
+        finally:
+            await worker.stop()
+    except (BrokerError, WebError) as error:
+        say(f"cannot start: {error}")
+        return EXIT_UNUSABLE
+    reason = worker.crash_reason
+    if reason is not None:
+        say(f"stopped by an error: {reason}")
+        return EXIT_CRASHED
+    say("stopped; all that was handled is committed")
+    return 0
+
+
+async def _prepare(settings: Settings, say: Callable[[str], None]) -> None:
+    await wait_for_broker(settings.kafka, say=say, timeout=None)
+    await create_topics(settings, say=say)
+
+
+async def _or_stop(work: object, stop: asyncio.Event) -> bool:
+    """Wait for `work` or a signal, whichever is first; says whether `work` came to its end."""
+    working = asyncio.ensure_future(work)  # type: ignore[call-overload]
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if working.done():
+        working.result()
+        return True
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+    return False
