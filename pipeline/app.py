@@ -154,7 +154,7 @@ class Worker:
         await self.web.start()
         await self._producer.start()
         await self._feed.start()
-        await self._notify.start()
+        await self._notify.start(self.app.crash)
         await self.app.start()
         self._tasks = [
             asyncio.create_task(self._every(settings.score.publish_every, self._scores.publish)),

@@ -247,9 +247,10 @@ url = {json.dumps(receiver.target())}
         open_alerts = sum(alert["status"] != "resolved" for alert in state["alerts"])
         clock = (state["clock"] or "")[11:16]
         self._console.print(
-            f"{clock:5}  {status['events']:>6} events  {status['classified_per_second']:>5.0f}/s  "
-            f"lag {status['lag']:>4}  {'  '.join(map(escape, scores))}  "
-            f"[{'red' if open_alerts else 'green'}]{open_alerts} open[/]"
+            f"{clock:5} {status['events']:>5} in {status['classified_per_second']:>4.0f}/s "
+            f"lag {status['lag']:<3} {' '.join(map(escape, scores))} "
+            f"[{'red' if open_alerts else 'green'}]"
+            f"{open_alerts} open alert{'' if open_alerts == 1 else 's'}[/]"
         )
 
     def _step(self, name: str, what: str) -> None:

@@ -101,7 +101,7 @@ class Mention(Struct, frozen=True):
     """One event about one brand, judged. Key of its topic: `brand`.
 
     Attributes:
-        labels: The six labels; `stage` is never below what the activity type implies.
+        labels: The six labels; `stage` settled with the activity type (see `domain/stages.py`).
         team: Who answers for the touchpoint.
         weight: Stage weight times reach, to six decimals; counted as an integer of millionths.
         model: Version of the weights that judged it.
@@ -163,7 +163,7 @@ class Score(Struct, frozen=True):
 
     Attributes:
         window: `1h`, `24h` or `7d`.
-        as_of: End of the window (event time): everything counted was published before it.
+        as_of: The event time the window ends with; its running minute or hour is counted whole.
         score: 100 × (promoter weight − detractor weight) ÷ weight, in [−100, 100]; absent without
             mentions.
         margin: Half the width of the score's 95 % interval, in points.

@@ -328,6 +328,7 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
     """
     if config is None and os.environ.get(CONFIG_ENV):
         config = Path(os.environ[CONFIG_ENV])
+    _check_environment()
     values: dict[str, Any] = _read_toml(config) if config else {}
     origin = str(config) if config else "the environment"
     values.update(overrides)
@@ -357,6 +358,20 @@ def load_settings(config: Path | None = None, **overrides: Any) -> Settings:
             f"{name} must hold JSON; a single setting of it is named as in "
             "GAPWATCH_KAFKA__BOOTSTRAP_SERVERS"
         ) from None
+
+
+def _check_environment() -> None:
+    """Refuse variables that look like settings and are none: a typo must not pass unseen."""
+    for name in os.environ:
+        section = name.removeprefix("GAPWATCH_").partition("__")[0].lower()
+        if name.startswith("GAPWATCH_") and name != CONFIG_ENV and section not in _SECTIONS:
+            raise SettingsError(
+                f"{name}: names no setting; after GAPWATCH_ comes one of "
+                f"{', '.join(sorted(_SECTIONS)).upper()}"
+            )
+
+
+_SECTIONS: Final = frozenset(Settings.model_fields)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pipeline.broker.embedded import EmbeddedBroker
 from pipeline.settings import KafkaSettings
 from tests.kafka.server import KafkaServer, KafkaUnavailableError, missing_program
 
-REQUIRE_KAFKA = "GAPWATCH_REQUIRE_KAFKA"
+REQUIRE_KAFKA = "REQUIRE_KAFKA"
 """Set to 1 where a missing Kafka must fail the run rather than skip its tests."""
 
 

@@ -155,6 +155,9 @@ class Classify:
             )
             self._metrics.model_seconds.observe(time.perf_counter() - started)
             self._metrics.classified.inc(len(texts))
+            for labels in judged:
+                if labels.abstained is not None:
+                    self._metrics.abstained.labels(labels.abstained).inc()
         by_text = iter(judged)
         return [
             with_stage(next(by_text), event.activity) if event.text else WORDLESS[event.activity]

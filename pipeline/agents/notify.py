@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from random import random
 from typing import Final
 
@@ -76,11 +76,15 @@ class Notify:
         self._tasks: list[asyncio.Task[None]] = []
         self.table: StateTable[Delivery] | None = None
 
-    async def start(self) -> None:
-        """Begin delivering; one task a receiver."""
+    async def start(self, crash: Callable[[BaseException], Awaitable[None]]) -> None:
+        """Begin delivering; one task a receiver.
+
+        Args:
+            crash: Stops the worker; called when what was delivered cannot be written down.
+        """
         self._wake = {name: asyncio.Event() for name in self._receivers}
         self._tasks = [
-            asyncio.create_task(self._deliver(name), name=f"notify-{name}")
+            asyncio.create_task(self._guarded(name, crash), name=f"notify-{name}")
             for name in self._receivers
         ]
 
@@ -108,7 +112,7 @@ class Notify:
                     continue
                 alert = _decode(record.value)
                 key = alert.id.encode()
-                delivery = state.setdefault(key, Delivery())
+                delivery = state.get(key) or Delivery()
                 for name in self._receivers:
                     wanted = not self._brands[name] or alert.brand in self._brands[name]
                     promise = f"{name} {alert.status}"
@@ -116,13 +120,15 @@ class Notify:
                         delivery.promised.append(promise)
                         delivery.owed.append(Owed(name, alert, now))
                         delivery.updated = now
+                        state[key] = delivery
                         changed.add(key)
             for key, delivery in list(state.items()):
                 gone = [o for o in delivery.owed if self._is_orphan(o, now)]
                 if gone:
                     delivery.owed = [o for o in delivery.owed if o not in gone]
                     changed.add(key)
-                if not delivery.owed and delivery.updated < now - KEPT_SECONDS:
+                over = any(promise.endswith(" resolved") for promise in delivery.promised)
+                if not delivery.owed and over and delivery.updated < now - KEPT_SECONDS:
                     del state[key]
                     changed.add(key)
             await self.table.write(chunk.partition, changed)
@@ -132,6 +138,21 @@ class Notify:
     def _is_orphan(self, owed: Owed, now: float) -> bool:
         """Owed to a receiver that was taken out of the settings, long enough ago."""
         return owed.receiver not in self._receivers and owed.since < now - self._expire_seconds
+
+    async def _guarded(self, name: str, crash: Callable[[BaseException], Awaitable[None]]) -> None:
+        try:
+            await self._deliver(name)
+        except Exception as error:
+            log.critical("receiver %s: stopping the worker: %s", name, error, exc_info=error)
+            await crash(error)
+
+    async def _attempt(self, name: str, alert: Alert) -> Outcome:
+        try:
+            return await self._receivers[name].send(alert, alert.notification)
+        except Exception as error:
+            # A receiver's own bug must not cost the alert, nor the other receivers theirs.
+            log.exception("receiver %s: failed", name)
+            return Outcome("retry", f"failed with {type(error).__name__}")
 
     async def _deliver(self, name: str) -> None:
         """Deliver what `name` is owed, oldest first, one after another."""
@@ -147,7 +168,7 @@ class Notify:
                 outcome = Outcome("refused", "expired undelivered")
                 kind = "expired"
             else:
-                outcome = await self._receivers[name].send(owed.alert, owed.alert.notification)
+                outcome = await self._attempt(name, owed.alert)
                 kind = outcome.kind
             self._metrics.notifications.labels(name, kind).inc()
             if outcome.kind == "retry":

@@ -42,7 +42,7 @@ def run(ctx: Context, log_level: str) -> None:
 
 
 @click.command()
-@click.option("--speed", type=click.FloatRange(min=1), default=900.0, show_default=True,
+@click.option("--speed", type=click.FloatRange(min=1), default=600.0, show_default=True,
               help="How many times faster than life the sample day passes.")  # fmt: skip
 @click.option("--port", type=click.IntRange(0, 65535), default=8600, show_default=True,
               help="Port of the live page; 0 picks a free one.")  # fmt: skip

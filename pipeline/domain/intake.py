@@ -52,7 +52,7 @@ def read_event(raw: bytes | None, *, now: float, max_ahead: float, max_bytes: in
         raise RefusedError("invalid", str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _undecodable(raw, error) from None
-    if event.text is None and event.type is None:
+    if not event.text and event.type is None:
         raise RefusedError("nothing_said", "neither `text` nor `type`: give at least one")
     ahead = event.published.timestamp() - now
     if ahead > max_ahead:

@@ -51,7 +51,6 @@ class Counts(msgspec.Struct, array_like=True):
         self.minutes[minute] = self.minutes.get(minute, 0) + 1
         hour = minute // MINUTES_PER_HOUR
         self.hours[hour] = self.hours.get(hour, 0) + 1
-        self.since = min(self.since, hour)
 
     def seen(self, minute: int, window: int) -> int:
         """Mentions in the `window` minutes that end with `minute`."""

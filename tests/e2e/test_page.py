@@ -22,7 +22,7 @@ from pipeline.web.server import WebServer
 from pipeline.web.view import LiveView
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
-REQUIRED = os.environ.get("GAPWATCH_REQUIRE_CHROMIUM") == "1"
+REQUIRED = os.environ.get("REQUIRE_CHROMIUM") == "1"
 
 pytestmark = pytest.mark.skipif(
     not CHROMIUM and not REQUIRED,
@@ -57,7 +57,7 @@ class Browser:
         self.complaints: list[str] = []
 
     async def __aenter__(self) -> Browser:
-        assert CHROMIUM, "GAPWATCH_REQUIRE_CHROMIUM=1, but there is no chromium"
+        assert CHROMIUM, "REQUIRE_CHROMIUM=1, but there is no chromium"
         self._process = await asyncio.create_subprocess_exec(
             CHROMIUM,
             *FLAGS,

@@ -1,0 +1,49 @@
+"""Measures, against small cases worked by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from models.evaluation import fit_temperature, measure, softmax
+
+VALUES = ("bad", "fair", "good")
+
+
+def test_counts_and_means() -> None:
+    chances = np.array(
+        [[0.8, 0.1, 0.1], [0.6, 0.2, 0.2], [0.1, 0.8, 0.1], [0.9, 0.1, 0.0]], np.float32
+    )
+    found = measure(["bad", "bad", "fair", "fair"], chances, VALUES)
+    assert found.confusion == [[2, 0, 0], [1, 1, 0], [0, 0, 0]]
+    assert found.accuracy == 0.75
+    assert found.macro_recall == 0.75  # (1 + 1/2) / 2: nobody is good
+    assert found.macro_f1 == pytest.approx((4 / 5 + 2 / 3) / 2, abs=1e-4)
+
+
+def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
+    chances = np.array([[0.9, 0.1]] * 10, np.float32)
+    found = measure(["0"] * 6 + ["1"] * 4, chances, ("0", "1"))
+    assert found.calibration_error == pytest.approx(0.3, abs=1e-4)
+
+
+def test_temperature_softens_an_overconfident_model() -> None:
+    draw = np.random.default_rng(7)
+    logits = draw.normal(size=(4_000, 3)).astype(np.float32)
+    chances = softmax(logits)
+    truth = [VALUES[draw.choice(3, p=row / row.sum())] for row in chances.astype(float)]
+    assert fit_temperature(truth, 2 * logits, VALUES) == pytest.approx(2.0, rel=0.1)
+
+
+def test_softmax_survives_large_logits() -> None:
+    assert softmax(np.array([[1e4, 0.0, -1e4]], np.float32)).tolist() == [[1.0, 0.0, 0.0]]
+
+
+def test_unknown_label_is_named() -> None:
+    with pytest.raises(ValueError, match="'awful'"):
+        measure(["awful"], np.ones((1, 3), np.float32) / 3, VALUES)
+
+
+def test_shape_must_fit() -> None:
+    with pytest.raises(ValueError, match="do not fit"):
+        measure(["bad"], np.ones((2, 3), np.float32) / 3, VALUES)
