@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -251,23 +250,6 @@ def test_a_webhook_that_is_down_gets_the_alert_when_it_is_back(
             wait_until(lambda: received, "the alert")
             assert again.stop() == 0
     assert received[0]["alert"]["brand"] == "acme"
-
-
-def test_health_fails_while_events_wait_and_none_move(
-    tmp_path: Path, embedded: EmbeddedBroker
-) -> None:
-    kafka = embedded.kafka_settings().model_copy(update={"topic_prefix": f"stuck-{os.getpid()}"})
-    config = write_config(
-        tmp_path, kafka, brands=BRANDS, web={"port": 0, "stuck_after": 2.0},
-        receivers=[],
-    )  # fmt: skip
-    with WorkerProcess(config) as worker:
-        worker.ready()
-        assert worker.get("/healthz")[0] == 200
-        assert gapwatch(config, "send", "-", stdin=as_lines([event(1)])).returncode == 0
-        worker.handled(1)
-        assert worker.get("/healthz")[0] == 200
-        assert worker.stop() == 0
 
 
 def test_the_demo_shows_an_alert_and_leaves_nothing_behind(tmp_path: Path) -> None:
