@@ -249,8 +249,8 @@ url = {json.dumps(receiver.target())}
         self._console.print(
             f"{clock:5} {status['events']:>5} in {status['classified_per_second']:>4.0f}/s "
             f"lag {status['lag']:<3} {' '.join(map(escape, scores))} "
-            f"[{'red' if open_alerts else 'green'}]"
-            f"{open_alerts} open alert{'' if open_alerts == 1 else 's'}[/]"
+            f"[{'red' if open_alerts else 'green'}]alerts {open_alerts}[/]",
+            soft_wrap=True,
         )
 
     def _step(self, name: str, what: str) -> None:
