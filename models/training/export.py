@@ -1,0 +1,104 @@
+"""Export a run to int8: `python -m models.training.export --run DIR --data DIR --out DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from models.bundle import CONFIG_FILE, MODEL_FILE, TOKENIZER_FILE, BundleConfig
+from models.columns import OFFSETS
+from models.labels import HEADS
+from models.onnx import OnnxClassifier
+from models.training.data import load_tokenizer, sha256
+from models.training.graph import build
+from models.training.loop import predict
+from models.training.measure import (
+    Agreement,
+    Metrics,
+    Run,
+    corpus_of,
+    measure_weights,
+    print_measures,
+)
+from models.training.network import Network, Shape
+
+Logits = NDArray[np.float32]
+
+
+def export(run_folder: Path, run: Run, out: Path) -> Network:
+    """Write the int8 model of `run_folder`, its tokenizer and configuration to `out`.
+
+    The name of `out` becomes the version. Returns the network the model was made from.
+    """
+    shape = Shape.read(run_folder)
+    network = Network(shape)
+    network.load_state_dict(torch.load(run_folder / "network.pt", weights_only=True))
+    weights = {name: value.numpy() for name, value in network.state_dict().items()}
+    model = build(weights, shape, run.settings.max_tokens, int8=True)
+    onnx.checker.check_model(model)
+
+    out.mkdir(parents=True, exist_ok=True)
+    onnx.save_model(model, out / MODEL_FILE)
+    shutil.copyfile(run_folder / TOKENIZER_FILE, out / TOKENIZER_FILE)
+    config = BundleConfig(
+        version=out.name,
+        max_tokens=run.settings.max_tokens,
+        heads={head: list(values) for head, values in HEADS.items()},
+        temperatures=run.temperatures,
+        sha256={name: sha256(out / name) for name in (MODEL_FILE, TOKENIZER_FILE)},
+    )
+    _write_json(out / CONFIG_FILE, config)
+    return network
+
+
+def compare(expected: Logits, exported: Logits) -> Agreement:
+    """How near the logits (rows, values of all heads) of the two models are."""
+    lengths = np.linalg.norm(expected, axis=1) * np.linalg.norm(exported, axis=1)
+    cosine = (expected * exported).sum(axis=1) / lengths
+    flips = {
+        head: float(np.mean(expected[:, at].argmax(axis=1) != exported[:, at].argmax(axis=1)))
+        for head, at in OFFSETS.items()
+    }
+    return Agreement(
+        rows=len(expected),
+        cosine=round(float(cosine.mean()), 5),
+        flips={head: round(share, 4) for head, share in flips.items()},
+    )
+
+
+def main() -> None:
+    """Export, measure the result on the held-out rows, and record both in `metrics.json`."""
+    parser = argparse.ArgumentParser(prog="python -m models.training.export", description=__doc__)
+    parser.add_argument("--run", type=Path, required=True, help="folder a training run wrote")
+    parser.add_argument("--data", type=Path, required=True, help="folder the run was trained on")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the new weights")
+    arguments = parser.parse_args()
+    run_folder, out = arguments.run, arguments.out
+
+    run = msgspec.json.decode((run_folder / "run.json").read_bytes(), type=Run)
+    corpus = corpus_of(run, arguments.data)
+    network = export(run_folder, run, out)
+    texts = [row.text for row in corpus.held_out]
+    tokenizer = load_tokenizer(run_folder / TOKENIZER_FILE, run.settings.max_tokens)
+    classifier = OnnxClassifier(out)
+    agreement = compare(predict(network, tokenizer, texts), classifier.logits(texts))
+    classifier.close()
+    metrics = Metrics(measure_weights(out, corpus, run.temperatures), agreement, run)
+    _write_json(out / "metrics.json", metrics)
+    print_measures(metrics.held_out)
+    print(agreement)
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Measure exported weights: `python -m models.training.measure --data DIR [--weights DIR]`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import msgspec
+
+from models.bundle import packaged_folder
+from models.evaluation import Measures
+from models.onnx import OnnxClassifier
+from models.training.data import Corpus, load_corpus
+from models.training.holdout import measure_held_out
+from models.training.settings import Settings
+
+
+class Run(msgspec.Struct, frozen=True):
+    """What a training run leaves in `run.json`.
+
+    Attributes:
+        settings: The configuration it used.
+        data: File name to SHA-256 of the data it read.
+        encoder: SHA-256 of the pretrained weights it started from.
+        seconds: How long the training loop took.
+        temperatures: Head to temperature, fitted on the calibration rows.
+        measures: The network's quality on the held-out rows, before quantisation.
+    """
+
+    settings: Settings
+    data: dict[str, str]
+    encoder: str
+    seconds: int
+    temperatures: dict[str, float]
+    measures: dict[str, Measures]
+
+
+class Agreement(msgspec.Struct, frozen=True):
+    """How near the int8 model is to the network it was made from, on the held-out posts.
+
+    Attributes:
+        rows: Posts compared.
+        cosine: Mean cosine of the two logit vectors of a post.
+        flips: Head to the share of posts whose label differs.
+    """
+
+    rows: int
+    cosine: float
+    flips: dict[str, float]
+
+
+class Metrics(msgspec.Struct, frozen=True):
+    """The content of `metrics.json`.
+
+    Attributes:
+        held_out: The exported model's quality on the held-out rows.
+        agreement: Its nearness to the network before quantisation.
+        run: The training run it came from.
+    """
+
+    held_out: dict[str, Measures]
+    agreement: Agreement
+    run: Run
+
+
+def corpus_of(run: Run, folder: Path) -> Corpus:
+    """The corpus in `folder`, split as `run` split it."""
+    data = run.settings.data
+    return load_corpus(folder, data.held_out, data.calibration, run.settings.seed)
+
+
+def measure_weights(
+    weights: Path, corpus: Corpus, temperatures: dict[str, float]
+) -> dict[str, Measures]:
+    """Measures of the exported weights in the folder `weights` on the held-out rows."""
+    classifier = OnnxClassifier(weights)
+    try:
+        return measure_held_out(corpus, classifier.logits, temperatures)
+    finally:
+        classifier.close()
+
+
+def print_measures(measures: dict[str, Measures]) -> None:
+    """A line for each measured set and head."""
+    for name, found in measures.items():
+        print(
+            f"{name:26}{found.rows:6} rows   accuracy {found.accuracy:.3f}   "
+            f"macro F1 {found.macro_f1:.3f}   macro recall {found.macro_recall:.3f}   "
+            f"calibration error {found.calibration_error:.3f}"
+        )
+
+
+def main() -> None:
+    """Print the held-out measures of exported weights, on the split of their training run."""
+    parser = argparse.ArgumentParser(prog="python -m models.training.measure", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder with posts.tsv and others")
+    parser.add_argument("--weights", type=Path, default=packaged_folder(), help="exported folder")
+    arguments = parser.parse_args()
+    metrics = msgspec.json.decode((arguments.weights / "metrics.json").read_bytes(), type=Metrics)
+    corpus = corpus_of(metrics.run, arguments.data)
+    print_measures(measure_weights(arguments.weights, corpus, metrics.run.temperatures))
+
+
+if __name__ == "__main__":
+    main()
