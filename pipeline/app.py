@@ -24,7 +24,7 @@ from yarl import URL
 from models.classifier import Classifier
 from models.registry import load_classifier
 from pipeline import __version__
-from pipeline.agents.base import attach
+from pipeline.agents.base import attach, attach_in_two_steps
 from pipeline.agents.classify import Classify
 from pipeline.agents.detect import Detect
 from pipeline.agents.notify import Delivery, Notify
@@ -95,7 +95,7 @@ class Worker:
             partitions=partitions,
         )
         classify.table = self._table("repeats", Block, classify.forget_state)
-        attach(app, events, "classify", classify.handle)
+        attach_in_two_steps(app, events, "classify", classify.prepare, classify.finish)
 
         self._voices = Voices()
         self._scores = scores = Scores(

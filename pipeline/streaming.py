@@ -13,8 +13,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import faust
@@ -27,6 +28,16 @@ from pipeline.producer import Producer
 T = TypeVar("T")
 
 logger = logging.getLogger("gapwatch")
+
+FETCH_WAIT_MS: Final = 100
+"""How long a broker may hold a fetch that finds nothing."""
+
+ROOM_SECONDS: Final = 0.02
+
+CHUNKS_IN_HAND: Final = 2
+"""Chunks of a partition handed out and not yet acknowledged, at most: one in work, one waiting."""
+
+UNBOUNDED: Final = 2**30
 
 LEAST_SHARE: Final = 32
 """Records taken of each partition at a time, at least: smaller chunks cost more than they align."""
@@ -68,40 +79,65 @@ class ChunkTopic(faust.Topic):
 
 
 class FairConsumerThread(driver.AIOKafkaConsumerThread):
-    """Takes from all partitions of a topic in `App.aligned` alike.
+    """Fetches without stalls, and takes from all partitions of a topic in `App.aligned` alike.
 
     aiokafka empties one partition's prefetched records before the next. In a backlog that tears
     event time apart: one partition would be hours ahead of the others, and a spike that shows
     in all of them together in none alone.
     """
 
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        # Faust has a broker hold a fetch for 1.5 s. aiokafka has one fetch under way a broker, so
+        # one that asks only for idle partitions would hold up the busy ones for as long.
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        return consumer
+
     async def _fetch_records(
         self,
         consumer: Any,
-        active_partitions: set[TP],
+        active_partitions: set[TP] | None,
         timeout: float | None = None,  # noqa: ASYNC109 (Faust's signature)
         max_records: int | None = None,
     ) -> dict[TP, list[Any]]:
-        aligned = [tp for tp in active_partitions or () if tp.topic in self.app.aligned]
+        fetch = super()._fetch_records
+        self._go_back_for_dropped(consumer, active_partitions or set())
+        open_partitions = self.consumer.with_room(active_partitions or set())
+        if active_partitions and len(open_partitions) < len(active_partitions):
+            # Look again soon: an acknowledgement makes room without anything being fetched.
+            timeout = ROOM_SECONDS
+            if not open_partitions:
+                await asyncio.sleep(ROOM_SECONDS)
+                return {}
+        aligned = [tp for tp in open_partitions if tp.topic in self.app.aligned]
         if not aligned or max_records is None:
-            records: dict[TP, list[Any]] = await super()._fetch_records(
-                consumer, active_partitions, timeout, max_records
+            records: dict[TP, list[Any]] = await fetch(
+                consumer, open_partitions, timeout, max_records
             )
             return records
         share = max(LEAST_SHARE, max_records // len(aligned))
-        records = await super()._fetch_records(consumer, active_partitions, timeout, share)
+        records = await fetch(consumer, open_partitions, timeout, share)
         if records:
-            others = active_partitions.difference(aligned)
-            if others:
-                rest = await super()._fetch_records(consumer, others, 0, max_records)
-                for tp, more in rest.items():
-                    records.setdefault(tp, []).extend(more)
+            others = open_partitions.difference(aligned)
+            rest = await fetch(consumer, others, 0, max_records) if others else {}
+            for tp, more in rest.items():
+                records.setdefault(tp, []).extend(more)
             for tp in aligned:
                 room = share - len(records.get(tp, ()))
                 if room > 0:
-                    topped = await super()._fetch_records(consumer, {tp}, 0, room)
+                    topped = await fetch(consumer, {tp}, 0, room)
                     records.setdefault(tp, []).extend(topped.get(tp, ()))
         return records
+
+    def _go_back_for_dropped(self, consumer: Any, partitions: set[TP]) -> None:
+        """Fetch again what was fetched and never handed out (see `ChunkConsumer.behind`)."""
+        assignment = consumer._subscription.subscription.assignment
+        for tp in partitions:
+            state = assignment.state_value(tp) if assignment is not None else None
+            if state is not None and state.has_valid_position:
+                missing = self.consumer.behind(tp, state._position)
+                if missing is not None:
+                    consumer.seek(tp, missing)
 
 
 class ChunkConsumer(driver.Consumer):
@@ -114,6 +150,10 @@ class ChunkConsumer(driver.Consumer):
         self._chunks = defaultdict(deque)
         self._positions = {}
         self._sought: set[TP] = set()
+        self._in_hand: dict[TP, set[Message]] = defaultdict(set)
+        self._next: dict[TP, int] = {}
+        self._gaps: dict[TP, tuple[int, int]] = {}
+        self._tails: dict[TP, tuple[int, int]] = {}
         super().__init__(*args, **kwargs)
 
     def _new_consumer_thread(self) -> FairConsumerThread:
@@ -124,41 +164,86 @@ class ChunkConsumer(driver.Consumer):
         timeout: float,  # noqa: ASYNC109 (Faust's signature)
     ) -> AsyncIterator[tuple[TP, Message]]:
         """As Faust's, but with a partition's records handed over as one message."""
-        generation = self.app.consumer_generation_id
         records, active = await self._wait_next_records(timeout)
+        generation = self.app.consumer_generation_id
         if records is None or self.should_stop:
             return
         if not self.flow_active:
             await self.perform_seek()
             return
-        for tp, message in self._messages(records):
-            if not self.flow_active or self.app.consumer_generation_id != generation:
-                return
-            if active is None or tp in active or tp in self._buffered_partitions:
-                self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
-                if isinstance(message.value, Chunk):
-                    self._hand_out(tp, message)
-                yield tp, message
+        for tp, batch in records.items():
+            for message in self._messages(tp, batch):
+                if not self.flow_active or self.app.consumer_generation_id != generation:
+                    return
+                if active is None or tp in active or tp in self._buffered_partitions:
+                    self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+                    if isinstance(message.value, Chunk):
+                        self._hand_out(tp, message)
+                    yield tp, message
+
+    def _messages(self, tp: TP, batch: Sequence[Any]) -> list[Message]:
+        """A partition's records as one message with a chunk, or each as its own."""
+        if tp.topic not in self.app.chunked:
+            return [self._to_message(tp, record) for record in batch]
+        batch = self._in_sequence(tp, batch)
+        if not batch:
+            return []
+        # Faust moves its read position by a message's offset: the last one's.
+        message = self._to_message(tp, batch[-1])
+        message.key = None
+        message.value = Chunk(tp.topic, tp.partition, batch)
+        return [message]
+
+    def _in_sequence(self, tp: TP, batch: Sequence[Any]) -> Sequence[Any]:
+        """The records of `batch` that follow what was handed out last; none if some are missing.
+
+        Around a rebalance Faust drops what it fetched but could not deliver, and a fetch that was
+        under way may come late. So order is checked here, and `behind` has what is missing fetched
+        again. A gap that is there a second time is the log's own: records compacted or deleted.
+        """
+        expected = self._expected(tp)
+        if expected is None:
+            return []
+        batch = [record for record in batch if record.offset >= expected]
+        if not batch or any(a.offset >= b.offset for a, b in pairwise(batch)):
+            return []
+        gap = expected, batch[0].offset
+        if batch[0].offset == expected or self._gaps.get(tp) == gap:
+            return batch
+        self._gaps[tp] = gap
+        return []
+
+    def behind(self, tp: TP, position: int) -> int | None:
+        """Where to go back to, if records before the fetch `position` were never handed out.
+
+        Called between fetches, from the consumer's thread.
+        """
+        expected = self._expected(tp)
+        if expected is None or position <= expected:
+            return None
+        if self._tails.get(tp) == (expected, position):
+            # Nothing came from there the last time either: the log holds no records there.
+            self._next[tp] = position
+            return None
+        self._tails[tp] = expected, position
+        return expected
+
+    def _expected(self, tp: TP) -> int | None:
+        """Offset to hand out next; None before queues are emptied and the seek to it is done."""
+        return self._next.get(tp) if self.app.tables.recovery.completed.is_set() else None
 
     def _hand_out(self, tp: TP, message: Message) -> None:
         if tp in self._sought:
             # From the committed offset on again: this covers what was handed out before.
             self._sought.discard(tp)
             self._chunks[tp].clear()
+        self._next[tp] = message.offset + 1
         self._chunks[tp].append(message)
+        self._in_hand[tp].add(message)
 
-    def _messages(self, records: Mapping[TP, Sequence[Any]]) -> Iterator[tuple[TP, Message]]:
-        for tp, batch in records.items():
-            if tp.topic in self.app.chunked:
-                if batch:
-                    # Faust moves its read position by a message's offset: the last one's.
-                    message = self._to_message(tp, batch[-1])
-                    message.key = None
-                    message.value = Chunk(tp.topic, tp.partition, batch)
-                    yield tp, message
-            else:
-                for record in batch:
-                    yield tp, self._to_message(tp, record)
+    def with_room(self, partitions: set[TP]) -> set[TP]:
+        """Those that may be handed out more of; what is not chunked always may."""
+        return {tp for tp in partitions if len(self._in_hand.get(tp, ())) < CHUNKS_IN_HAND}
 
     def ack(self, message: Message) -> bool:
         """Mark a chunk as done once every agent that reads it has acknowledged it."""
@@ -167,6 +252,7 @@ class ChunkConsumer(driver.Consumer):
         if message.acked:
             return False
         message.acked = True
+        self._in_hand[message.tp].discard(message)
         self._unacked_messages.discard(message)
         self._acked[message.tp]  # makes the partition one to commit
         self._positions[message.tp] = message.offset + 1
@@ -194,10 +280,17 @@ class ChunkConsumer(driver.Consumer):
         Chunks in hand may still be finished and committed, until the first one is handed out anew.
         """
         self._sought.update(self._chunks)
+        self._in_hand.clear()
+        self._next.clear()
+        self._gaps.clear()
+        self._tails.clear()
         await super().perform_seek()
-        self._positions.update(
-            (tp, offset) for tp, offset in self._committed_offset.items() if offset is not None
-        )
+        chunked = {tp for tp in self.assignment() if tp.topic in self.app.chunked}
+        following = {tp: self._committed_offset.get(tp) for tp in chunked}
+        new = [tp for tp, offset in following.items() if offset is None]
+        following.update(await self.earliest_offsets(*new) if new else {})
+        self._positions.update(following)
+        self._next.update(following)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Forget what was handed out of partitions that are no longer ours."""
@@ -205,6 +298,8 @@ class ChunkConsumer(driver.Consumer):
         for tp in revoked:
             self._chunks.pop(tp, None)
             self._sought.discard(tp)
+            self._in_hand.pop(tp, None)
+            self._next.pop(tp, None)
             self._positions.pop(tp, None)
 
     def positions(self) -> dict[TP, int]:
@@ -240,7 +335,10 @@ class App(faust.App):
         super().__init__(*args, **kwargs)
 
     def chunk_topic(self, name: str, partitions: int, *, aligned: bool = False) -> ChunkTopic:
-        """The topic `name`, read in chunks. At most four chunks wait in an agent's queue.
+        """The topic `name`, read in chunks.
+
+        Its agents' queues have no limit of their own: `CHUNKS_IN_HAND` bounds them. (Faust's limit
+        pauses a partition until the queue is nearly empty, which under steady load is never.)
 
         Args:
             aligned: Take from all its partitions alike (see `FairConsumerThread`).
@@ -249,13 +347,18 @@ class App(faust.App):
         if aligned:
             self.aligned.add(name)
         return ChunkTopic(
-            self, topics=[name], partitions=partitions, internal=False, acks=True, maxsize=4
+            self, topics=[name], partitions=partitions, internal=False, acks=True, maxsize=UNBOUNDED
         )
 
     async def _on_agent_error(self, agent: Any, error: BaseException) -> None:
         # Faust would commit and start the agent again, past what it failed on.
-        logger.critical("agent %s failed, stopping the worker: %s", agent, error, exc_info=error)
-        await self.crash(error)
+        await self.stop_on_failure(str(agent), error)
+
+    async def stop_on_failure(self, name: str, error: BaseException) -> None:
+        """Stop the worker because agent `name` failed; what it had in hand comes again."""
+        if not self.crashed:
+            logger.critical("agent %s failed, stopping the worker: %s", name, error, exc_info=error)
+            await self.crash(error)
 
     def _new_transport(self) -> ChunkTransport:
         return ChunkTransport(self.conf.broker_consumer, self)

@@ -45,10 +45,19 @@ class _Batch:
 
     taken: list[tuple[Record, Event, tuple[str, ...]]] = field(default_factory=list)
     rejected: list[tuple[bytes | None, Rejected]] = field(default_factory=list)
-    ids: list[tuple[bytes, int]] = field(default_factory=list)
+    blocks: list[bytes] = field(default_factory=list)
     sources: Counter[str] = field(default_factory=Counter)
     unmatched: int = 0
     repeats: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A chunk with what its events turned out to be, and the labels of those taken."""
+
+    chunk: Chunk
+    batch: _Batch
+    labels: list[Labels]
 
 
 class Classify:
@@ -86,15 +95,23 @@ class Classify:
         self._repeats.clear()
 
     async def handle(self, chunk: Chunk) -> None:
+        """Both steps, one after the other."""
+        await self.finish(await self.prepare(chunk))
+
+    async def prepare(self, chunk: Chunk) -> Prepared:
+        """Find out what is to come of a chunk; may run while the one before is being finished."""
+        batch = self._sort(chunk)
+        return Prepared(chunk, batch, await self._label(batch))
+
+    async def finish(self, prepared: Prepared) -> None:
         """Send on what comes of a chunk; returns when all of it is confirmed.
 
         Raises:
             ProduceError: A result was not confirmed.
             RejectShareError: More events are rejected than settings allow.
         """
-        batch = self._sort(chunk)
-        labels = await self._label(batch)
-        mentions = self._mentions(chunk, batch, labels)
+        chunk, batch = prepared.chunk, prepared.batch
+        mentions = self._mentions(chunk, batch, prepared.labels)
         if batch.rejected:
             await self._producer.send(
                 self._rejected_topic,
@@ -108,7 +125,9 @@ class Classify:
                 for partition, records in mentions.items()
             )
         )
-        await self._remember(chunk, batch)
+        if self.table is not None:
+            # Written after the mentions are out: an id must not outlive what it stands for.
+            await self.table.write(chunk.partition, batch.blocks)
         self._measure(chunk, batch)
 
     def _sort(self, chunk: Chunk) -> _Batch:
@@ -141,7 +160,8 @@ class Classify:
                 batch.taken.append((record, event, brands))
             else:
                 batch.unmatched += 1
-        batch.ids = [(hashed, offset) for hashed, offset in fresh.items() if hashed not in repeats]
+        new = [(hashed, offset) for hashed, offset in fresh.items() if hashed not in repeats]
+        batch.blocks = self._remember(chunk.partition, new)
         return batch
 
     async def _label(self, batch: _Batch) -> list[Labels]:
@@ -197,27 +217,28 @@ class Classify:
             self._repeats[partition] = repeats
         return repeats
 
-    async def _remember(self, chunk: Chunk, batch: _Batch) -> None:
-        """Write down the ids first seen here, after their mentions are out."""
-        repeats = self._repeats_of(chunk.partition)
-        changed = []
+    def _remember(self, partition: int, new: list[tuple[bytes, int]]) -> list[bytes]:
+        """Know these ids from now on; returns the keys of the blocks to be written."""
         if self.table is None:
-            return
-        state = self.table.of(chunk.partition)
-        if batch.ids:
-            key = str(batch.ids[0][1]).encode()
+            return []
+        repeats = self._repeats_of(partition)
+        state = self.table.of(partition)
+        changed = []
+        now = time.time()
+        if new:
+            key = str(new[0][1]).encode()
             block = Block(
-                seen=time.time(),
-                ids=b"".join(hashed for hashed, _ in batch.ids),
-                offsets=[offset for _, offset in batch.ids],
+                seen=now,
+                ids=b"".join(hashed for hashed, _ in new),
+                offsets=[offset for _, offset in new],
             )
             state[key] = block
             repeats.remember(key, block)
             changed.append(key)
-        for key in repeats.forget(time.time()):
+        for key in repeats.forget(now):
             state.pop(key, None)
             changed.append(key)
-        await self.table.write(chunk.partition, changed)
+        return changed
 
     def _measure(self, chunk: Chunk, batch: _Batch) -> None:
         metrics = self._metrics

@@ -326,7 +326,7 @@ def reference(brands: Sequence[BrandSettings], text: str) -> tuple[str, ...]:
     han = "\u4e00-\u9fff"
     latin = f"[^\\W{han}]"
     tail = f"{latin}+(?:[.@-]{latin}+)*"
-    addresses = [rf"https?://[^\s<>\"{han}]+", f"@{tail}", r"[@#]\w+"]
+    addresses = [rf"https?://[^\s<>\"{han}]+", f"@{tail}", f"@[{han}]\\w*", r"#\w+"]
 
     def words(pattern: str) -> str:
         before = "" if pattern[0] > "\x7f" else f"(?<!{latin})"
