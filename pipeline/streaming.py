@@ -229,8 +229,12 @@ class ChunkConsumer(driver.Consumer):
         return expected
 
     def _expected(self, tp: TP) -> int | None:
-        """Offset to hand out next; None before queues are emptied and the seek to it is done."""
-        return self._next.get(tp) if self.app.tables.recovery.completed.is_set() else None
+        """Offset to hand out next; None until a rebalance is over.
+
+        Before that Faust may still empty the queues, and a chunk lost from one, with the next one
+        handled, would be a hole under a stamp.
+        """
+        return self._next.get(tp) if self.app.settled else None
 
     def _hand_out(self, tp: TP, message: Message) -> None:
         if tp in self._sought:
@@ -373,11 +377,14 @@ class App(faust.App):
             logger.warning("stopped waiting for the chunk at hand after %s s", DRAIN_SECONDS)
 
     @property
+    def settled(self) -> bool:
+        """Whether no rebalance is under way, and the last one's state is restored."""
+        return not self.rebalancing and self.tables.recovery.completed.is_set()
+
+    @property
     def ready(self) -> bool:
         """Whether partitions are assigned and state is restored."""
-        return bool(
-            not self.rebalancing and self.started and self.tables.recovery.completed.is_set()
-        )
+        return bool(self.started and self.settled)
 
 
 class StateTable(faust.Table, Generic[T]):
