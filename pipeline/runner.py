@@ -24,6 +24,10 @@ EXIT_CRASHED: Final = 1
 EXIT_UNUSABLE: Final = 2
 """Settings, model, broker or port cannot be used: starting again as it is will not help."""
 
+SWITCH_SECONDS: Final = 0.0005
+"""How long a thread may hold the interpreter while another waits. A model thread is back from ONNX
+Runtime every few milliseconds; at Python's 5 ms it would stand as long behind the event loop."""
+
 _QUIET: Final = ("pipeline.streaming", "faust", "mode", "aiokafka", "kafka", "aiohttp.access")
 
 
@@ -46,6 +50,7 @@ def run_worker(settings: Settings, *, say: Callable[[str], None], log_level: str
     supervisor starts the worker again; what it held unconfirmed comes again.
     """
     set_up_logging(log_level)
+    sys.setswitchinterval(SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_run(settings, say))
 

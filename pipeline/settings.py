@@ -120,7 +120,7 @@ class ModelSettings(_Section):
     )
     sessions: int = Field(0, ge=0, le=256, description="Model threads; 0 means one a core.")
     batch: int = Field(
-        256, ge=1, le=4096, description="Most events classified, scored and committed together."
+        512, ge=1, le=4096, description="Most events classified, scored and committed together."
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from pipeline.streaming import App, Chunk, ChunkTopic
@@ -11,7 +11,7 @@ from pipeline.streaming import App, Chunk, ChunkTopic
 T = TypeVar("T")
 
 Handler = Callable[[Chunk], Awaitable[None]]
-Preparer = Callable[[Chunk], Awaitable[T]]
+Preparer = Callable[[Chunk], Coroutine[Any, Any, T]]
 Finisher = Callable[[T], Awaitable[None]]
 
 
@@ -36,26 +36,29 @@ def attach_in_two_steps(
 ) -> Any:
     """As `attach`, for an agent whose work on a chunk has a second step that mostly waits.
 
-    A chunk is prepared while the one before it is being finished. Chunks are finished and
-    acknowledged one at a time and in order; `finish` never runs before the last one has ended.
+    Chunks are prepared ahead while earlier ones are prepared or finished; `prepare` begins in
+    order, up to its first await. They are finished and acknowledged one at a time and in order:
+    `finish` never runs before the last one has ended, and never after one has failed.
     """
 
     async def agent(stream: Any) -> None:
         stream.enable_acks = False
-        finishing: asyncio.Task[None] | None = None
+        ahead: asyncio.Queue[tuple[Any, asyncio.Task[T]]] = asyncio.Queue(maxsize=1)
 
-        async def finish_and_ack(event: Any, prepared: T) -> None:
+        async def finish_in_order() -> None:
             try:
-                await finish(prepared)
-                await stream.ack(event)
+                while True:
+                    event, preparing = await ahead.get()
+                    await finish(await preparing)
+                    await stream.ack(event)
             except Exception as error:
                 await app.stop_on_failure(name, error)
-                raise
 
-        async for event in stream.events():
-            prepared = await prepare(event.value)
-            if finishing is not None:
-                await finishing
-            finishing = asyncio.create_task(finish_and_ack(event, prepared))
+        finishing = asyncio.create_task(finish_in_order())
+        try:
+            async for event in stream.events():
+                await ahead.put((event, asyncio.create_task(prepare(event.value))))
+        finally:
+            finishing.cancel()
 
     return app.agent(topic, name=name, concurrency=1)(agent)

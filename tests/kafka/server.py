@@ -181,7 +181,7 @@ class KafkaServer:
     def _format(self, classpath: str) -> None:
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         tool = [*_java(classpath), "kafka.tools.StorageTool"]
-        _run([*tool, "format", "-t", cluster, "-c", str(self._file)])
+        _run([*tool, "format", f"--cluster-id={cluster}", "-c", str(self._file)])
 
     def _certify(self) -> None:
         """Make the secure listener's key and its certificate, signed by itself."""
