@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help run test check bench soak docs clean
+.PHONY: help run test check bench docs clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list

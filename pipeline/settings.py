@@ -37,9 +37,6 @@ from models.labels import STAGES
 CONFIG_ENV: Final = "GAPWATCH_CONFIG"
 """Names the TOML file where `--config` does not."""
 
-WINDOWS: Final[dict[str, int]] = {"1h": 60, "24h": 24 * 60, "7d": 7 * 24 * 60}
-"""Score windows and their length in minutes."""
-
 
 class SettingsError(Exception):
     """Settings that cannot be used; the message names each setting, its value and what is meant."""

@@ -70,7 +70,6 @@ class Scores:
         self._rivals = {brand.key: brand.rivals for brand in settings.brands}
         self._clock = StreamClock()
         self._buckets: dict[int, BrandBuckets] = {}
-        self._published: dict[tuple[str, str], Score] = {}
         self._dirty: set[str] = set()
         self._minute = 0
         self._lock = asyncio.Lock()
@@ -79,7 +78,6 @@ class Scores:
     def forget_state(self) -> None:
         """State was dropped or restored: read it anew."""
         self._buckets.clear()
-        self._published.clear()
         self._minute = 0
 
     async def handle(self, chunk: Chunk) -> None:
@@ -143,10 +141,9 @@ class Scores:
             ]
             self._dirty.clear()
             scores = [
-                score
+                self._score(buckets, brand, window, now)
                 for buckets, brand in due
                 for window in WINDOWS
-                if (score := self._score(buckets, brand, window, now)) is not None
             ]
             # Rivals' shares rest on each other's counts: know all before any share is told.
             for score in scores:
@@ -158,7 +155,6 @@ class Scores:
                 [(f"{s.brand}|{s.window}".encode(), _encode(s)) for s in scores],
             )
             for score in scores:
-                self._published[score.brand, score.window] = score
                 self._show(score)
             if everyone:
                 for partition, buckets in self._buckets.items():
@@ -172,7 +168,7 @@ class Scores:
             self._clock.start_at(buckets.newest())
         return buckets
 
-    def _score(self, buckets: BrandBuckets, brand: str, window: str, now: float) -> Score | None:
+    def _score(self, buckets: BrandBuckets, brand: str, window: str, now: float) -> Score:
         return score_of(
             brand,
             window,

@@ -21,9 +21,9 @@ from rich.table import Table
 from models.registry import load_classifier
 from pipeline.broker.client import wait_for_broker
 from pipeline.cli.main import Context, say
+from pipeline.domain.buckets import WINDOWS
 from pipeline.records import Alert, Score
 from pipeline.sending import send_events
-from pipeline.settings import WINDOWS
 from pipeline.snapshot import read_compacted
 from pipeline.sources.files import SourceError, read_events
 from pipeline.topics import create_topics
