@@ -15,7 +15,7 @@ class ModelError(Exception):
 class Classifier(Protocol):
     """Texts in, labels with calibrated probabilities out.
 
-    A backend may be called from any thread, one call at a time. It must give a text the same
+    A backend may be called from several threads at once. It must give a text the same
     labels whatever the texts around it: a replayed event has to be labelled as it was before.
     """
 

@@ -37,6 +37,10 @@ _INVISIBLE: Final = re.compile(
     "]"
 )
 
+# The library builds its search tree on first use and holds no lock meanwhile: a second thread
+# would look in half a tree and take an emoji for none.
+emoji.emoji_count("\N{WHITE SMILING FACE}")
+
 
 def normalise(text: str) -> str:
     """Return `text` cleaned for the tokenizer: at most `MAX_CHARACTERS` characters, never an error.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -70,6 +71,7 @@ class OnnxClassifier:
         self._batch_posts = batch_posts
         self._cache_posts = cache_posts
         self._cache: OrderedDict[str, Labels] = OrderedDict()
+        self._cache_lock = threading.Lock()
         self._tokenizer = _open_tokenizer(folder, bundle)
         count = sessions or len(os.sched_getaffinity(0))
         self._sessions = [_open_session(folder, bundle) for _ in range(count)]
@@ -87,6 +89,16 @@ class OnnxClassifier:
         languages and bare emoji are labelled as well as they can be.
         """
         cleaned = [normalise(text) for text in texts]
+        with self._cache_lock:
+            known, new = self._look_up(cleaned)
+        if new:
+            known.update(zip(new, self._judge(list(new)), strict=True))
+            with self._cache_lock:
+                self._remember(new, known)
+        return [known[text] for text in cleaned]
+
+    def _look_up(self, cleaned: Sequence[str]) -> tuple[dict[str, Labels], dict[str, None]]:
+        """Labels of the texts judged before, and the other texts, each once."""
         known = {"": _EMPTY}
         new: dict[str, None] = {}
         for text in cleaned:
@@ -101,10 +113,7 @@ class OnnxClassifier:
                 known[text] = labels
             else:
                 new[text] = None
-        if new:
-            known.update(zip(new, self._judge(list(new)), strict=True))
-        self._remember(new, known)
-        return [known[text] for text in cleaned]
+        return known, new
 
     def logits(self, texts: Sequence[str]) -> Logits:
         """Raw outputs (texts, values of all heads) of normalised, non-empty `texts`."""

@@ -47,6 +47,9 @@ log = logging.getLogger("gapwatch")
 
 T = TypeVar("T")
 
+CLASSIFYING: Final = 2
+"""Chunks classified at once: one is cleaned and tokenized while the model runs on another."""
+
 SETTLE_SECONDS: Final = 1.0
 """How often alerts are looked at for talk that has died down, and state is shown."""
 
@@ -64,7 +67,7 @@ class Worker:
         self.app = new_app(settings)
         self._options = client_options(settings.kafka)
         self._producer = Producer(self._options, idempotent=settings.kafka.idempotent)
-        self._model_thread = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self._model_thread = ThreadPoolExecutor(CLASSIFYING, thread_name_prefix="model")
         self._receivers: dict[str, Receiver] = {}
         self._http: aiohttp.ClientSession | None = None
         self._tasks: list[asyncio.Task[None]] = []

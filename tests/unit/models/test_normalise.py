@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import unicodedata
 
 import pytest
@@ -68,3 +70,22 @@ def test_huge_text_is_cut(text: str) -> None:
     cleaned = normalise(text)
     assert 0 < len(cleaned) <= MAX_CHARACTERS
     assert normalise(cleaned) == cleaned
+
+
+def test_threads_that_start_together_read_emoji_alike() -> None:
+    # In a process of its own: what goes wrong, goes wrong on first use.
+    script = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+sys.setswitchinterval(1e-6)
+from models.normalise import normalise
+barrier = Barrier(8)
+def read(_):
+    barrier.wait()
+    return normalise("\\U0001f937\\U0001f3fb\\u200d\\u2640\\ufe0f \\U0001f602 \\U0001f44d")
+with ThreadPoolExecutor(8) as pool:
+    print(len(set(pool.map(read, range(8)))))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)
+    assert done.stdout.strip() == "1"
