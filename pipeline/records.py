@@ -193,7 +193,11 @@ class Score(Struct, frozen=True):
 
 
 class Post(Struct, frozen=True, omit_defaults=True):
-    """A post shown beside an alert. Everything in it is the author's: escape before showing."""
+    """A post shown beside an alert. Everything in it is the author's: escape before showing.
+
+    Attributes:
+        alike: Further posts that say nearly the same and are not shown.
+    """
 
     id: str
     author: str
@@ -201,7 +205,40 @@ class Post(Struct, frozen=True, omit_defaults=True):
     published: Instant
     followers: int = 0
     url: str | None = None
+    alike: int = 0
 
+
+class Term(Struct, frozen=True):
+    """A word or pair of words that sets an alert's posts apart. It is the authors' word: escape it.
+
+    Attributes:
+        posts: Posts of the alert that hold it.
+        distinction: Log-odds against the brand's ordinary talk, in standard deviations (z).
+    """
+
+    text: str
+    posts: int
+    distinction: float
+
+
+class Curve(Struct, frozen=True):
+    """The counts around an alert, for a picture.
+
+    Attributes:
+        start: First minute of the first step.
+        step_minutes: Length of a step.
+        seen, expected: Mentions in each step, and what the past led to expect there.
+    """
+
+    start: Instant
+    step_minutes: int
+    seen: tuple[int, ...]
+    expected: tuple[float, ...]
+
+
+AlertKind = Literal["gap", "delight", "score", "rival"]
+"""What an alert is about: `gap`, talk of falling short; `delight`, of exceeding; `score`, a fall
+of the advocacy score; `rival`, talk of a rival falling short."""
 
 AlertStatus = Literal["firing", "escalated", "resolved"]
 
@@ -210,16 +247,31 @@ class Alert(Struct, frozen=True, omit_defaults=True):
     """A spike of expectation-gap talk, as it stands now. Key of its topic: `id`.
 
     Attributes:
-        id: Derived from (brand, touchpoint, onset): a replay gives the same.
+        id: Derived from (brand, kind, touchpoint, onset): a replay gives the same.
         notification: Derived from (id, status): receivers drop repeats by it.
-        touchpoint: The touchpoint, or `all` for the brand as a whole.
+        touchpoint: The touchpoint that answers for most of it, or `all` for the brand as a whole.
+        touchpoints: All that fire together, the strongest first, when there are several.
+        team: The team that answers for the touchpoint; `none` for the brand as a whole.
         onset: First minute of the window in which the spike was seen.
         updated: Event time of this state.
-        seen, expected: Negative-gap mentions in the window and what its past led to expect.
+        seen, expected: Mentions in the window and what its past led to expect.
         window_minutes: Length of that window.
         probability: Chance of so many or more, were everything as usual.
-        share: Negative-gap share of the brand's mentions in the window.
-        reach: Followers of the authors who spoke, summed over the window's kept posts.
+        share, usual_share: Share of the brand's mentions that are of this kind, in the window and
+            as a rule.
+        reach: Followers of the authors who spoke, each author once.
+        authors: Distinct authors who spoke.
+        peak: Most mentions seen in a window so far.
+        severity: 1 (worth a look) to 10 (drop everything), from size, share, reach and speed.
+        severity_reason: Why, in one line.
+        unusual: How unusual it is, in words.
+        changed: What changed since it was told last, in words; empty at first.
+        stages: Mentions since onset by engagement stage.
+        score_before, score_now: The advocacy score (24 h) at onset and now; absent where unknown.
+        terms: What sets this talk apart from the brand's ordinary talk, the strongest first.
+        curve: The counts around it.
+        silenced: Id of the silence that keeps it from being sent, if one does.
+        acknowledged: Who has taken it on, if anyone has.
         cold: True while the brand's history is short and the expectation rests on a prior.
     """
 
@@ -239,8 +291,23 @@ class Alert(Struct, frozen=True, omit_defaults=True):
     share: float
     reach: int
     peak: int
+    kind: AlertKind = "gap"
     cold: bool = False
+    severity: int = 1
+    severity_reason: str = ""
+    unusual: str = ""
+    changed: str = ""
+    usual_share: float | None = None
+    authors: int = 0
+    touchpoints: tuple[str, ...] = ()
+    stages: dict[str, int] = msgspec.field(default_factory=dict)
+    score_before: float | None = None
+    score_now: float | None = None
+    terms: tuple[Term, ...] = ()
     posts: tuple[Post, ...] = ()
+    curve: Curve | None = None
+    silenced: str | None = None
+    acknowledged: str | None = None
 
 
 RECORDS: Final[dict[str, type[Struct]]] = {

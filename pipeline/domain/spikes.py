@@ -178,3 +178,88 @@ def judge(counts: Counts, usual: Baseline, minute: int, window: int) -> Judgemen
     # Below expectation nothing is a spike; the exact tail is not needed.
     probability = 1.0 if seen <= expected else tail(seen, expected, usual.dispersion)
     return Judgement(seen, expected, probability, usual.cold)
+
+
+class Past(msgspec.Struct, array_like=True):
+    """What a series has seen, and what it has learnt to expect. Opaque to all but `Detector`."""
+
+    counts: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How unusual a series is at a moment.
+
+    Attributes:
+        spike: The evidence is beyond what the budget of false alarms allows by chance.
+        score: Evidence on a scale of 0 to 1; 0.5 is where `spike` begins.
+        probability: Chance of so much in that window, were everything as usual.
+        seen: Mentions in the window with the strongest evidence.
+        expected: Mentions the past led to expect in it.
+        window_minutes: Length of that window.
+        onset: Its first minute with a mention.
+        calm: Talk is back to what is usual.
+        cold: The past is too short to have learnt from: the expectation rests on a prior.
+    """
+
+    spike: bool
+    score: float
+    probability: float
+    seen: int
+    expected: float
+    window_minutes: int
+    onset: int
+    calm: bool
+    cold: bool
+
+
+class Detector:
+    """Judges series of counts, one at a time, as mentions arrive.
+
+    Args:
+        budget: False alarms a week allowed to one brand.
+        min_mentions: Fewer in a window are never a spike.
+    """
+
+    def __init__(self, *, budget: float = 1.0, min_mentions: int = 8) -> None:
+        self._chance = budget * 1e-6
+        self._least = min_mentions
+
+    def past(self, minute: int) -> Past:
+        """A series known since `minute`, so far without a mention."""
+        return Past(Counts(minute // MINUTES_PER_HOUR))
+
+    def count(self, past: Past, minute: int, mentions: int = 1) -> None:
+        """Add mentions at `minute`; late ones too, while their minute is kept."""
+        for _ in range(mentions):
+            past.counts.count(minute)
+
+    def judge(self, past: Past, minute: int) -> Verdict:
+        """Judge what was seen up to and in `minute`; learns from the time that is over."""
+        counts, window = past.counts, 15
+        counts.forget(minute)
+        found = judge(counts, baseline(counts, baseline_hour(minute, window)), minute, window)
+        spike = found.probability < self._chance and found.seen >= self._least
+        if spike:
+            counts.exclude(minute // MINUTES_PER_HOUR)
+        evidence = log(max(found.probability, 1e-300)) / log(self._chance)
+        return Verdict(
+            spike=spike,
+            score=evidence / (1 + evidence),
+            probability=found.probability,
+            seen=found.seen,
+            expected=found.expected,
+            window_minutes=window,
+            onset=counts.first(minute, window),
+            calm=found.seen <= found.usual_at_most,
+            cold=found.cold,
+        )
+
+    def seen(self, past: Past, minute: int, window: int) -> int:
+        """Mentions in the `window` minutes (up to 3 h) that end with `minute`."""
+        return past.counts.seen(minute, window)
+
+    def expected(self, past: Past, minute: int, window: int) -> float:
+        """Mentions expected in the `window` minutes that end with `minute`."""
+        usual = baseline(past.counts, baseline_hour(minute, window))
+        return usual.hourly * window / MINUTES_PER_HOUR

@@ -87,5 +87,6 @@ def read(_):
 with ThreadPoolExecutor(8) as pool:
     print(len(set(pool.map(read, range(8)))))
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, check=True, text=True)
     assert done.stdout.strip() == "1"
