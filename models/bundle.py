@@ -17,8 +17,12 @@ DEFAULT_NAME: Final = "minilm-l6-six-heads-1"
 """The weights used when none are named."""
 
 MODEL_FILE: Final = "model.onnx"
+FLOAT_FILE: Final = "model.safetensors"
 TOKENIZER_FILE: Final = "tokenizer.json"
 CONFIG_FILE: Final = "config.json"
+
+ENCODER_KEY: Final = "encoder"
+"""Where the header of `FLOAT_FILE` holds the encoder's sizes, as JSON."""
 
 _REMEDY: Final = "reinstall gapwatch, or write the folder with `python -m models.training.export`"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -72,6 +72,7 @@ class OnnxClassifier:
         self._cache_posts = cache_posts
         self._cache: OrderedDict[str, Labels] = OrderedDict()
         self._cache_lock = threading.Lock()
+        self._judging: dict[str, Future[dict[str, Labels]]] = {}
         self._tokenizer = _open_tokenizer(folder, bundle)
         count = sessions or len(os.sched_getaffinity(0))
         self._sessions = [_open_session(folder, bundle) for _ in range(count)]
@@ -89,31 +90,54 @@ class OnnxClassifier:
         languages and bare emoji are labelled as well as they can be.
         """
         cleaned = [normalise(text) for text in texts]
+        new: dict[str, None] = {}
+        judging: Future[dict[str, Labels]] = Future()
         with self._cache_lock:
-            known, new = self._look_up(cleaned)
-        if new:
-            known.update(zip(new, self._judge(list(new)), strict=True))
+            known, elsewhere = self._look_up(cleaned, new)
+            self._judging.update(dict.fromkeys(new, judging))
+        try:
+            judged = dict(zip(new, self._judge(list(new)), strict=True)) if new else {}
+            judging.set_result(judged)
+        except BaseException as error:
+            judging.set_exception(error)
+            raise
+        finally:
             with self._cache_lock:
-                self._remember(new, known)
+                for text in new:
+                    del self._judging[text]
+                if judging.exception() is None:
+                    self._remember(judged)
+        known.update(judged)
+        # Waited for last: two calls that wait for each other have done their own part by then.
+        for text, call in elsewhere.items():
+            known[text] = call.result()[text]
         return [known[text] for text in cleaned]
 
-    def _look_up(self, cleaned: Sequence[str]) -> tuple[dict[str, Labels], dict[str, None]]:
-        """Labels of the texts judged before, and the other texts, each once."""
+    def _look_up(
+        self, cleaned: Sequence[str], new: dict[str, None]
+    ) -> tuple[dict[str, Labels], dict[str, Future[dict[str, Labels]]]]:
+        """Labels of the texts judged before, and the calls that are judging others now.
+
+        All other texts are put into `new`, each once.
+        """
         known = {"": _EMPTY}
-        new: dict[str, None] = {}
+        elsewhere: dict[str, Future[dict[str, Labels]]] = {}
         for text in cleaned:
             if not text:
                 continue
             self.cache_lookups += 1
-            if text in known or text in new:
+            if text in known or text in new or text in elsewhere:
                 self.cache_hits += 1
             elif (labels := self._cache.get(text)) is not None:
                 self.cache_hits += 1
                 self._cache.move_to_end(text)
                 known[text] = labels
+            elif (call := self._judging.get(text)) is not None:
+                self.cache_hits += 1
+                elsewhere[text] = call
             else:
                 new[text] = None
-        return known, new
+        return known, elsewhere
 
     def logits(self, texts: Sequence[str]) -> Logits:
         """Raw outputs (texts, values of all heads) of normalised, non-empty `texts`."""
@@ -186,9 +210,8 @@ class OnnxClassifier:
             )
         return [Labels(*row) for row in zip(*columns, strict=True)]
 
-    def _remember(self, new: Iterable[str], known: dict[str, Labels]) -> None:
-        for text in new:
-            self._cache[text] = known[text]
+    def _remember(self, judged: Mapping[str, Labels]) -> None:
+        self._cache.update(judged)
         while len(self._cache) > self._cache_posts:
             self._cache.popitem(last=False)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import msgspec
@@ -11,8 +13,16 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 
-from models.bundle import CONFIG_FILE, MODEL_FILE, TOKENIZER_FILE, BundleConfig
+from models.bundle import (
+    CONFIG_FILE,
+    ENCODER_KEY,
+    FLOAT_FILE,
+    MODEL_FILE,
+    TOKENIZER_FILE,
+    BundleConfig,
+)
 from models.columns import OFFSETS
 from models.labels import HEADS
 from models.onnx import OnnxClassifier
@@ -27,13 +37,13 @@ from models.training.measure import (
     measure_weights,
     print_measures,
 )
-from models.training.network import Network, Shape
+from models.training.network import Network, Shape, as_bert
 
 Logits = NDArray[np.float32]
 
 
 def export(run_folder: Path, run: Run, out: Path) -> Network:
-    """Write the int8 model of `run_folder`, its tokenizer and configuration to `out`.
+    """Write the int8 and float16 models of `run_folder`, tokenizer and configuration to `out`.
 
     The name of `out` becomes the version. Returns the network the model was made from.
     """
@@ -46,16 +56,29 @@ def export(run_folder: Path, run: Run, out: Path) -> Network:
 
     out.mkdir(parents=True, exist_ok=True)
     onnx.save_model(model, out / MODEL_FILE)
+    export_float16(network, out)
     shutil.copyfile(run_folder / TOKENIZER_FILE, out / TOKENIZER_FILE)
+    files = (MODEL_FILE, FLOAT_FILE, TOKENIZER_FILE)
     config = BundleConfig(
         version=out.name,
         max_tokens=run.settings.max_tokens,
         heads={head: list(values) for head, values in HEADS.items()},
         temperatures=run.temperatures,
-        sha256={name: sha256(out / name) for name in (MODEL_FILE, TOKENIZER_FILE)},
+        sha256={name: sha256(out / name) for name in files},
     )
     _write_json(out / CONFIG_FILE, config)
     return network
+
+
+def export_float16(network: Network, out: Path) -> None:
+    """Write `network` to `out` for the torch backend: float16, BERT's names, shape in the header.
+
+    The caller records the file's digest in the configuration.
+    """
+    state = {name: value.half().contiguous() for name, value in as_bert(network).items()}
+    shape = asdict(network.shape)
+    del shape["relative_attention_num_buckets"]  # not BERT's
+    save_file(state, out / FLOAT_FILE, {"format": "pt", ENCODER_KEY: json.dumps(shape)})
 
 
 def compare(expected: Logits, exported: Logits) -> Agreement:

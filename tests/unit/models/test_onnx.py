@@ -7,6 +7,7 @@ import json
 import random
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,16 @@ def test_closed_is_closed() -> None:
     classifier.close()
     with pytest.raises(RuntimeError, match="closed"):
         classifier.classify(["late again"])
+
+
+def test_calls_at_once_judge_a_text_once_and_alike() -> None:
+    texts = [f"The parcel came {days} days late" for days in range(30)]
+    classifier = OnnxClassifier(sessions=2)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(classifier.classify, [texts, texts[::-1], texts, texts[10:]]))
+    assert classifier.cache_lookups - classifier.cache_hits == len(texts)
+    assert answers[0] == answers[2] == answers[1][::-1]
+    assert answers[3] == answers[0][10:]
 
 
 def test_reposts_are_answered_from_memory() -> None:
