@@ -27,12 +27,12 @@ from pipeline import __version__
 from pipeline.agents.base import attach, attach_in_two_steps
 from pipeline.agents.classify import Classify
 from pipeline.agents.detect import Detect
-from pipeline.agents.notify import Delivery, Notify
+from pipeline.agents.notify import Delivery, Notify, later
 from pipeline.agents.score import Scores, Voices
 from pipeline.broker.client import client_options
 from pipeline.domain.alerts import Series
-from pipeline.domain.buckets import Bucket
-from pipeline.domain.repeats import Block
+from pipeline.domain.buckets import Bucket, further
+from pipeline.domain.repeats import Block, fuller
 from pipeline.metrics import Metrics
 from pipeline.producer import Producer
 from pipeline.progress import Progress
@@ -97,7 +97,7 @@ class Worker:
             metrics=metrics,
             partitions=partitions,
         )
-        classify.table = self._table("repeats", Block, classify.forget_state)
+        classify.table = self._table("repeats", Block, fuller, classify.forget_state)
         attach_in_two_steps(app, events, "classify", classify.prepare, classify.finish)
 
         self._voices = Voices()
@@ -108,17 +108,17 @@ class Worker:
             voices=self._voices,
             partitions=partitions,
         )
-        scores.table = self._table("buckets", Bucket, scores.forget_state)
+        scores.table = self._table("buckets", Bucket, further, scores.forget_state)
         attach(app, mentions, "score", scores.handle)
 
         self._detect = detect = Detect(
             settings, producer=producer, metrics=metrics, partitions=partitions
         )
-        detect.table = self._table("series", Series, detect.forget_state)
+        detect.table = self._table("series", Series, further, detect.forget_state)
         attach(app, mentions, "detect", detect.handle)
 
         self._notify = notify = Notify(settings, receivers=self._receivers, metrics=metrics)
-        notify.table = self._table("deliveries", Delivery, notify.forget_state)
+        notify.table = self._table("deliveries", Delivery, later, notify.forget_state)
         attach(app, alerts, "notify", notify.handle)
 
         self._feed = TopicFeed(
@@ -130,7 +130,13 @@ class Worker:
             on_score=self._voices.hear,
         )
 
-    def _table(self, name: str, kind: type[T], on_change: Callable[[], None]) -> StateTable[T]:
+    def _table(
+        self,
+        name: str,
+        kind: type[T],
+        merge: Callable[[T, T], T],
+        on_change: Callable[[], None],
+    ) -> StateTable[T]:
         return StateTable(
             self.app,
             name=name,
@@ -138,6 +144,7 @@ class Worker:
             producer=self._producer,
             decode=msgspec.json.Decoder(kind).decode,
             encode=msgspec.json.Encoder().encode,
+            merge=merge,
             on_change=on_change,
         )
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -392,6 +393,11 @@ class StateTable(faust.Table, Generic[T]):
 
     The values are live objects that the agent may change; `write` makes the changes durable. Only
     partitions assigned to this worker are held.
+
+    A worker that lost its partitions without knowing (stopped, or cut off) may still write when it
+    comes back. So nobody overwrites another's record: each assignment of a partition writes under
+    a name of its own, and of a key's several versions the reader takes the one that is furthest.
+    A version is deleted only together with the writing of one that holds all it held.
     """
 
     def __init__(
@@ -403,12 +409,23 @@ class StateTable(faust.Table, Generic[T]):
         producer: Producer,
         decode: Callable[[bytes], T],
         encode: Callable[[T], bytes],
+        merge: Callable[[T, T], T],
         on_change: Callable[[], None] | None = None,
     ) -> None:
+        """As `faust.Table`.
+
+        Args:
+            merge: What is known from two versions of a value, the second one read later. It must
+                not matter how often and in which order versions are merged.
+            on_change: Called when state was dropped or restored.
+        """
         self._states: dict[int, dict[bytes, T]] = defaultdict(dict)
+        self._versions: dict[int, dict[bytes, tuple[bytes, ...]]] = defaultdict(dict)
+        self._writers: dict[int, bytes] = {}
         self._producer = producer
         self._decode = decode
         self._encode = encode
+        self._merge = merge
         self._on_change = on_change or (lambda: None)
         super().__init__(app, name=name, partitions=partitions, key_type=bytes, value_type=bytes)
         app.tables.add(self)
@@ -428,20 +445,40 @@ class StateTable(faust.Table, Generic[T]):
         Raises:
             ProduceError: The broker did not confirm. State and log differ then: stop the worker.
         """
-        state = self._states[partition]
-        changes = [(key, self._encode(state[key]) if key in state else None) for key in keys]
+        state, versions = self._states[partition], self._versions[partition]
+        writer = self._writers.get(partition)
+        if writer is None:
+            writer = self._writers[partition] = secrets.token_hex(4).encode()
+        changes: list[tuple[bytes | None, bytes | None]] = []
+        for key in keys:
+            mine = b"%s@%s" % (key, writer)
+            known = versions.pop(key, ())
+            if key in state:
+                changes.append((mine, self._encode(state[key])))
+                # What was known of others' versions is in this one. It goes after it, never before.
+                changes += [(version, None) for version in known if version != mine]
+                versions[key] = (mine,)
+            else:
+                changes += [(version, None) for version in known]
         if changes:
             await self._producer.send(self.changelog_topic_name, partition, changes)
 
     def apply_changelog_batch(self, batch: Iterable[EventT]) -> None:
-        """Take in what recovery read."""
+        """Take in what was read; it may be older than what is held, or read before."""
         for event in batch:
-            state = self._states[event.message.partition]
-            value = event.message.value
-            if value is None:
-                state.pop(event.message.key, None)
-            else:
-                state[event.message.key] = self._decode(value)
+            partition, version = event.message.partition, event.message.key
+            state, versions = self._states[partition], self._versions[partition]
+            key = version.rpartition(b"@")[0]
+            if event.message.value is not None:
+                value = self._decode(event.message.value)
+                state[key] = self._merge(state[key], value) if key in state else value
+                if version not in (known := versions.get(key, ())):
+                    versions[key] = (*known, version)
+            elif key in versions:
+                versions[key] = tuple(known for known in versions[key] if known != version)
+                if not versions[key]:
+                    del versions[key]
+                    state.pop(key, None)
 
     async def on_rebalance(
         self,
@@ -453,7 +490,8 @@ class StateTable(faust.Table, Generic[T]):
         """Drop partitions that left, and stale remains of those that come back."""
         for tp in revoked | newly_assigned:
             if tp.topic == self.changelog_topic_name:
-                self._states.pop(tp.partition, None)
+                for kept in (self._states, self._versions, self._writers):
+                    kept.pop(tp.partition, None)
         self._on_change()
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:

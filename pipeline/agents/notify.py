@@ -53,6 +53,11 @@ class Delivery(msgspec.Struct, array_like=True):
     updated: float = 0.0
 
 
+def later(_ours: Delivery, theirs: Delivery) -> Delivery:
+    """Of two versions of a delivery, the one written later."""
+    return theirs
+
+
 class Notify:
     """The notify agent."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -52,6 +52,23 @@ def advance(stamps: dict[int, int], stamp: Stamp) -> bool:
         return False
     stamps[stamp.partition] = stamp.offset
     return True
+
+
+class Stamped(Protocol):
+    """A count of mentions in log order."""
+
+    stamps: dict[int, int]
+
+
+S = TypeVar("S", bound=Stamped)
+
+
+def further(ours: S, theirs: S) -> S:
+    """Of two counts of the same log, the one that reaches further; `theirs` if both reach alike.
+
+    Whoever counts, counts the same mentions in the same order: the further one holds the other.
+    """
+    return ours if sum(ours.stamps.values()) > sum(theirs.stamps.values()) else theirs
 
 
 class Totals(msgspec.Struct, array_like=True):

@@ -26,6 +26,11 @@ class Block(msgspec.Struct, array_like=True):
     offsets: list[int]
 
 
+def fuller(ours: Block, theirs: Block) -> Block:
+    """Of two blocks under one key, the one of the longer chunk: it holds the other."""
+    return ours if len(ours.offsets) > len(theirs.offsets) else theirs
+
+
 def hash_id(event_id: str) -> bytes:
     """Eight bytes for an event id."""
     return blake2b(event_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
