@@ -11,11 +11,13 @@ from typing import Final
 
 import uvloop
 
+from models.classifier import Classifier
 from pipeline.app import Worker
 from pipeline.broker import BrokerError
 from pipeline.broker.client import wait_for_broker
 from pipeline.settings import Settings
 from pipeline.topics import create_topics
+from pipeline.watchdog import Watchdog
 from pipeline.web.server import WebError
 
 log = logging.getLogger("gapwatch")
@@ -27,6 +29,9 @@ EXIT_UNUSABLE: Final = 2
 SWITCH_SECONDS: Final = 0.0005
 """How long a thread may hold the interpreter while another waits. A model thread is back from ONNX
 Runtime every few milliseconds; at Python's 5 ms it would stand as long behind the event loop."""
+
+STOP_SECONDS: Final = 50.0
+"""How long a stop may take: longer than finishing and committing what is at hand ever should."""
 
 _QUIET: Final = ("pipeline.streaming", "faust", "mode", "aiokafka", "kafka", "aiohttp.access")
 
@@ -43,19 +48,30 @@ def set_up_logging(level: str) -> None:
             logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def run_worker(settings: Settings, *, say: Callable[[str], None], log_level: str) -> int:
+def run_worker(
+    settings: Settings,
+    *,
+    say: Callable[[str], None],
+    log_level: str,
+    classifier: Classifier | None = None,
+) -> int:
     """Run a worker until it is told to stop; returns the process's exit code.
 
     SIGINT and SIGTERM finish the chunk at hand, commit and stop. A crash gives 1, so that a
     supervisor starts the worker again; what it held unconfirmed comes again.
+
+    Args:
+        classifier: What labels the posts; the one the settings name if not given.
     """
     set_up_logging(log_level)
     sys.setswitchinterval(SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_run(settings, say))
+        return runner.run(_run(settings, say, classifier))
 
 
-async def _run(settings: Settings, say: Callable[[str], None]) -> int:
+async def _run(
+    settings: Settings, say: Callable[[str], None], classifier: Classifier | None
+) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -64,17 +80,23 @@ async def _run(settings: Settings, say: Callable[[str], None]) -> int:
         prepared = await _or_stop(_prepare(settings, say), stop)
         if not prepared:
             return 0
-        worker = Worker(settings)
+        worker = Worker(settings, classifier)
+        watchdog = Watchdog()
+        watchdog.start()
         try:
             say(f"starting with {len(settings.brands)} brands, model {worker.classifier.version}")
             if not await _or_stop(worker.start(), stop):
                 return 0
             say(f"live page at {worker.web.url}")
+            watching = asyncio.create_task(_watch(worker, watchdog))
             await _or_stop(worker.app.wait_until_stopped(), stop)
+            watching.cancel()
             if stop.is_set() and worker.crash_reason is None:
                 say("stopping: finishing the batch at hand")
         finally:
+            watchdog.expect("it did not stop", STOP_SECONDS)
             await worker.stop()
+            watchdog.stop()
     except (BrokerError, WebError) as error:
         say(f"cannot start: {error}")
         return EXIT_UNUSABLE
@@ -84,6 +106,15 @@ async def _run(settings: Settings, say: Callable[[str], None]) -> int:
         return EXIT_CRASHED
     say("stopped; all that was handled is committed")
     return 0
+
+
+async def _watch(worker: Worker, watchdog: Watchdog) -> None:
+    """Tell the watchdog that the worker gets on, as long as it does."""
+    while True:
+        healthy, _ = worker.progress.health()
+        if healthy:
+            watchdog.expect("work stands still", worker.settings.web.exit_after)
+        await asyncio.sleep(1.0)
 
 
 async def _prepare(settings: Settings, say: Callable[[str], None]) -> None:

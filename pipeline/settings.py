@@ -193,6 +193,9 @@ class WebSettings(_Section):
     stuck_after: float = Field(
         60.0, gt=0, description="Seconds with events waiting and none moving: unhealthy."
     )
+    exit_after: float = Field(
+        120.0, gt=0, description="Seconds unhealthy until the worker ends, to be started again."
+    )
 
 
 class BrandSettings(_Section):

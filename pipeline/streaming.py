@@ -279,6 +279,15 @@ class ChunkConsumer(driver.Consumer):
         if tp.topic not in self.app.chunked:
             await super()._add_gap(tp, offset_from, offset_to)
 
+    async def wait_empty(self) -> None:
+        """Wait for agents to finish the chunks they have begun, then commit.
+
+        Faust waits for every message it has handed to an agent. One that another agent also reads,
+        and never will since its queue was emptied for a rebalance, it would wait for in vain.
+        """
+        await self.app.wait_idle(DRAIN_SECONDS)
+        await self.commit_and_end_transactions()
+
     async def perform_seek(self) -> None:
         """Go back to the committed offsets.
 
@@ -337,7 +346,29 @@ class App(faust.App):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.chunked = set()
         self.aligned = set()
+        self._in_work = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         super().__init__(*args, **kwargs)
+
+    def begin_work(self) -> None:
+        """An agent has taken a chunk."""
+        self._in_work += 1
+        self._idle.clear()
+
+    def end_work(self, chunks: int = 1) -> None:
+        """An agent has acknowledged chunks it took, or never will."""
+        self._in_work -= chunks
+        if not self._in_work:
+            self._idle.set()
+
+    async def wait_idle(self, seconds: float) -> None:
+        """Wait until no agent works on a chunk, or so long."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            logger.warning("stopped waiting for the chunk at hand after %s s", seconds)
 
     def chunk_topic(self, name: str, partitions: int, *, aligned: bool = False) -> ChunkTopic:
         """The topic `name`, read in chunks.
@@ -373,9 +404,11 @@ class App(faust.App):
         if self.crashed:
             return
         try:
-            await asyncio.wait_for(consumer.wait_empty(), DRAIN_SECONDS)
+            # A commit waits for its broker, however long that is away.
+            async with asyncio.timeout(2 * DRAIN_SECONDS):
+                await consumer.wait_empty()
         except TimeoutError:
-            logger.warning("stopped waiting for the chunk at hand after %s s", DRAIN_SECONDS)
+            logger.warning("gave up committing what is finished: it will come again")
 
     @property
     def settled(self) -> bool:

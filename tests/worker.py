@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -23,7 +23,7 @@ from pipeline.settings import KafkaSettings, Settings, load_settings
 
 T = TypeVar("T")
 
-PATIENCE = 120.0
+PATIENCE = 40.0
 """Seconds a test waits for a condition: far more than it takes on a quiet machine."""
 
 
@@ -60,13 +60,18 @@ def write_config(folder: Path, kafka: KafkaSettings, **sections: Any) -> Path:
 class WorkerProcess:
     """`gapwatch run` with a settings file, as a context manager: ended on leaving, if need be."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, command: Sequence[str] = ()) -> None:
+        """Start it.
+
+        Args:
+            command: What to run instead of `gapwatch run`, without the interpreter.
+        """
         self.config = config
         self.settings: Settings = load_settings(config)
         self._log = config.with_suffix(f".{time.monotonic_ns()}.log")
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "pipeline", "-c", str(config), "run"],
+                [sys.executable, *(command or ("-m", "pipeline", "-c", str(config), "run"))],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=Path(__file__).parent.parent,

@@ -25,8 +25,12 @@ def attach(app: App, topic: ChunkTopic, name: str, handle: Handler) -> Any:
     async def agent(stream: Any) -> None:
         stream.enable_acks = False  # Faust would acknowledge even what failed
         async for event in stream.events():
-            await handle(event.value)
-            await stream.ack(event)
+            app.begin_work()
+            try:
+                await handle(event.value)
+                await stream.ack(event)
+            finally:
+                app.end_work()
 
     return app.agent(topic, name=name, concurrency=1)(agent)
 
@@ -44,21 +48,28 @@ def attach_in_two_steps(
     async def agent(stream: Any) -> None:
         stream.enable_acks = False
         ahead: asyncio.Queue[tuple[Any, asyncio.Task[T]]] = asyncio.Queue(maxsize=1)
+        taken = 0
 
         async def finish_in_order() -> None:
+            nonlocal taken
             try:
                 while True:
                     event, preparing = await ahead.get()
                     await finish(await preparing)
                     await stream.ack(event)
+                    taken -= 1
+                    app.end_work()
             except Exception as error:
                 await app.stop_on_failure(name, error)
 
         finishing = asyncio.create_task(finish_in_order())
         try:
             async for event in stream.events():
+                taken += 1
+                app.begin_work()
                 await ahead.put((event, asyncio.create_task(prepare(event.value))))
         finally:
             finishing.cancel()
+            app.end_work(taken)
 
     return app.agent(topic, name=name, concurrency=1)(agent)

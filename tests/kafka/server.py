@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -84,30 +86,51 @@ class KafkaServer:
     process that started it.
     """
 
-    def __init__(self, folder: Path, *, config: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        config: Mapping[str, str] | None = None,
+        node: int = 1,
+        controllers: Mapping[int, int] | None = None,
+        cluster_id: str | None = None,
+        behind: int | None = None,
+    ) -> None:
         """Nothing runs yet.
 
         Args:
             folder: For its configuration and storage; removed by nobody here.
             config: Broker settings beside, or instead of, the usual ones.
+            node: Its id in its cluster.
+            controllers: Controller port of each of the cluster's nodes; it is alone if not given.
+            cluster_id: Its cluster's; a new one if not given.
+            behind: Port of a proxy: clients are told to come through it.
         """
-        self.port = _free_port()
-        self.secure_port = _free_port()
+        self.node = node
+        self.port = free_port()
+        self.secure_port = free_port()
+        self._cluster_id = cluster_id or new_cluster_id()
+        between = free_port()
         self.cafile = folder / "certificate.pem"
         self._folder = folder
         self._file = folder / "server.properties"
         self._keystore = folder / "keystore.p12"
         self._child: Child | None = None
-        controller = _free_port()
+        controllers = controllers or {node: free_port()}
         settings = {
             "process.roles": "broker,controller",
-            "node.id": "1",
-            "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+            "node.id": str(node),
+            "controller.quorum.voters": ",".join(
+                f"{id_}@127.0.0.1:{port}" for id_, port in controllers.items()
+            ),
             "listeners": f"PLAINTEXT://127.0.0.1:{self.port},SECURE://127.0.0.1:{self.secure_port},"
-            f"CONTROLLER://127.0.0.1:{controller}",
+            f"BETWEEN://127.0.0.1:{between},CONTROLLER://127.0.0.1:{controllers[node]}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{behind or self.port},"
+            f"SECURE://127.0.0.1:{self.secure_port},BETWEEN://127.0.0.1:{between}",
+            "inter.broker.listener.name": "BETWEEN",
             "controller.listener.names": "CONTROLLER",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,"
-            "SECURE:SASL_SSL",
+            "BETWEEN:PLAINTEXT,SECURE:SASL_SSL",
             "listener.name.secure.sasl.enabled.mechanisms": "PLAIN",
             "listener.name.secure.plain.sasl.jaas.config": "org.apache.kafka.common.security.plain."
             f'PlainLoginModule required user_{USER}="{PASSWORD}";',
@@ -145,16 +168,26 @@ class KafkaServer:
     def start(self) -> None:
         """Start it, on fresh storage the first time, and wait until it listens.
 
+        A node of several waits for most of the others: begin them together (`begin`).
+
         Raises:
             KafkaUnavailableError: Its jars cannot be had.
             RuntimeError: Its storage cannot be made, it died, or it did not listen in time.
         """
+        self.begin()
+        self.wait()
+
+    def begin(self) -> None:
+        """Start it without waiting; errors as `start`."""
         assert self._child is None, "it is started already"
         classpath = f"{kafka_jars()}/*"
         if not (self._folder / "log").exists():
             self._format(classpath)
             self._certify()
         self._child = Child([*_java(classpath), "kafka.Kafka", str(self._file)], cwd=self._folder)
+
+    def wait(self) -> None:
+        """Wait until it listens; errors as `start`."""
         try:
             self._wait()
         except BaseException:
@@ -173,15 +206,19 @@ class KafkaServer:
             child, self._child = self._child, None
             child.kill()
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send its process a signal; nothing if it does not run."""
+        if self._child is not None and self._child.running:
+            os.kill(self._child.pid, number)
+
     def restart(self) -> None:
         """End it in order and start it again, with all it held."""
         self.stop()
         self.start()
 
     def _format(self, classpath: str) -> None:
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         tool = [*_java(classpath), "kafka.tools.StorageTool"]
-        _run([*tool, "format", f"--cluster-id={cluster}", "-c", str(self._file)])
+        _run([*tool, "format", f"--cluster-id={self._cluster_id}", "-c", str(self._file)])
 
     def _certify(self) -> None:
         """Make the secure listener's key and its certificate, signed by itself."""
@@ -218,7 +255,13 @@ def _java(classpath: str) -> list[str]:
     return [shutil.which("java") or "java", *JVM, "-cp", classpath]
 
 
-def _free_port() -> int:
+def new_cluster_id() -> str:
+    """An id for a new cluster."""
+    return urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])

@@ -1,0 +1,206 @@
+"""What must hold after a run, whatever happened in it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import msgspec
+from aiokafka import ConsumerRecord, TopicPartition
+
+from pipeline.domain.buckets import Bucket, Totals, further
+from pipeline.records import Alert, Mention, Rejected
+from pipeline.settings import Settings
+from pipeline.topics import changelog_topic
+from tests.faults.expected import Expected, Place, expect
+from tests.faults.log import read
+
+SHOWN = 5
+"""Problems of a kind that are told."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Commits at a moment, and what was in the topics that the committed must have reached."""
+
+    commits: dict[TopicPartition, int]
+    ends: dict[TopicPartition, int]
+
+
+@dataclass
+class Verdict:
+    """What the checker found.
+
+    Attributes:
+        problems: What does not hold, in words; empty when all is well.
+        lost, double: Mentions missing from the scores' buckets, and counted too often.
+        repeated: Mentions that were written more than once, as they may be.
+    """
+
+    events: int = 0
+    mentions: int = 0
+    repeated: int = 0
+    lost: int = 0
+    double: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def complain(self, what: str, cases: list[object]) -> None:
+        """Take note of cases of a problem, if there are any."""
+        if cases:
+            shown = ", ".join(str(case) for case in cases[:SHOWN])
+            self.problems.append(f"{len(cases)} {what}: {shown}")
+
+
+async def check(settings: Settings, samples: list[Sample], delivered: list[str]) -> Verdict:
+    """Check a run that has come to rest.
+
+    Args:
+        samples: Taken on the way.
+        delivered: Ids of the notifications that receivers took.
+    """
+    verdict = Verdict()
+    events = await read(settings, settings.topic("events"))
+    verdict.events = sum(len(records) for records in events.values())
+    expected = expect(settings, events.items())
+    mentions = await read(settings, settings.topic("mentions"))
+    rejected = await read(settings, settings.topic("rejected"))
+    first = _check_mentions(expected, mentions, verdict)
+    _check_rejected(expected, rejected, verdict)
+    _check_commits(settings, expected, first, samples, verdict)
+    changelog = await read(settings, changelog_topic(settings, "buckets"))
+    _check_buckets(expected, changelog, verdict)
+    alerts = await read(settings, settings.topic("alerts"))
+    _check_delivered(alerts, delivered, verdict)
+    return verdict
+
+
+def _check_mentions(
+    expected: Expected, log: dict[int, list[ConsumerRecord]], verdict: Verdict
+) -> dict[tuple[str, Place], tuple[int, int]]:
+    """Every mention is there, no other is, repeats are the same and never ahead of a first.
+
+    Returns where each mention was first written: partition and offset of the mentions topic.
+    """
+    first: dict[tuple[str, Place], tuple[int, int]] = {}
+    said: dict[tuple[str, Place], object] = {}
+    changed: list[object] = []
+    overtaken: list[object] = []
+    records = 0
+    for partition, written in log.items():
+        furthest: dict[int, int] = {}
+        for record in written:
+            records += 1
+            mention = msgspec.json.decode(record.value, type=Mention)
+            place = mention.stamp.partition, mention.stamp.offset
+            key = mention.brand, place
+            content = mention.event, mention.labels, mention.weight
+            if key not in first:
+                first[key] = partition, record.offset
+                said[key] = content
+                if place[1] < furthest.get(place[0], -1):
+                    overtaken.append((key, f"after offset {furthest[place[0]]}"))
+            elif said[key] != content:
+                changed.append(key)
+            furthest[place[0]] = max(furthest.get(place[0], -1), place[1])
+    verdict.mentions = len(first)
+    verdict.repeated = records - len(first)
+    verdict.complain("mentions missing", sorted(expected.mentions.keys() - first.keys()))
+    verdict.complain("mentions of nothing", sorted(first.keys() - expected.mentions.keys()))
+    verdict.complain("mentions written again with other content", changed)
+    verdict.complain("mentions overtaken by a later one of their partition", overtaken)
+    wrong = [
+        key
+        for key, content in said.items()
+        if (want := expected.mentions.get(key))
+        and content != (want.event, want.labels, want.weight)
+    ]
+    verdict.complain("mentions with other content than recomputed", list(wrong))
+    return first
+
+
+def _check_rejected(
+    expected: Expected, log: dict[int, list[ConsumerRecord]], verdict: Verdict
+) -> None:
+    letters = [
+        msgspec.json.decode(record.value, type=Rejected)
+        for written in log.values()
+        for record in written
+    ]
+    found = {(letter.partition, letter.offset) for letter in letters}
+    verdict.complain("dead letters missing", sorted(expected.rejected - found))
+    verdict.complain("dead letters of good events", sorted(found - expected.rejected))
+
+
+def _check_commits(
+    settings: Settings,
+    expected: Expected,
+    first: dict[tuple[str, Place], tuple[int, int]],
+    samples: list[Sample],
+    verdict: Verdict,
+) -> None:
+    """What was committed had left: its mentions stood before the ends seen after the commits."""
+    topic = settings.topic("mentions")
+    early: list[object] = []
+    for sample in samples:
+        committed = {
+            tp.partition: offset
+            for tp, offset in sample.commits.items()
+            if tp.topic == settings.topic("events")
+        }
+        for (brand, (partition, offset)), at in first.items():
+            end = sample.ends.get(TopicPartition(topic, at[0]), 0)
+            if offset < committed.get(partition, 0) and at[1] >= end:
+                early.append((brand, (partition, offset)))
+    verdict.complain("events committed before their mentions were written", early)
+
+
+def _check_buckets(
+    expected: Expected, changelog: dict[int, list[ConsumerRecord]], verdict: Verdict
+) -> None:
+    """The hours' totals, restored from nothing but the topic, are those recomputed."""
+    versions: dict[bytes, Bucket] = {}
+    for records in changelog.values():
+        for record in records:
+            if record.value is None:
+                versions.pop(record.key, None)
+            else:
+                versions[record.key] = msgspec.json.decode(record.value, type=Bucket)
+    state: dict[bytes, Bucket] = {}
+    for version, bucket in versions.items():
+        key = version.rpartition(b"@")[0]
+        state[key] = further(state[key], bucket) if key in state else bucket
+    wrong: list[object] = []
+    for (brand, hour), want in expected.hours.items():
+        bucket = state.get(f"{brand}|h|{hour}".encode(), Bucket())
+        if bucket.totals != want:
+            difference = bucket.totals.mentions - want.mentions
+            verdict.lost += max(0, -difference)
+            verdict.double += max(0, difference)
+            wrong.append((brand, hour, f"{bucket.totals.mentions} for {want.mentions}"))
+    verdict.complain("hours with other totals than recomputed", wrong)
+    hours = {f"{brand}|h|{hour}".encode() for brand, hour in expected.hours}
+    verdict.complain(
+        "hours counted that have no mentions",
+        [
+            key
+            for key, bucket in state.items()
+            if b"|h|" in key and key not in hours and bucket.totals != Totals()
+        ],
+    )
+
+
+def _check_delivered(
+    log: dict[int, list[ConsumerRecord]], delivered: list[str], verdict: Verdict
+) -> None:
+    told = {
+        msgspec.json.decode(record.value, type=Alert).notification
+        for written in log.values()
+        for record in written
+        if record.value is not None
+    }
+    verdict.complain("notifications never delivered", sorted(told - set(delivered)))
+    verdict.complain("notifications of no alert", sorted(set(delivered) - told))
+    verdict.complain(
+        "notifications delivered more than 5 times",
+        [(id_, n) for id_, n in Counter(delivered).items() if n > 5],
+    )
