@@ -6,8 +6,9 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; 
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+HOURS ?= 1
 
-.PHONY: help run test check bench docs clean
+.PHONY: help run test check bench soak docs clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -27,6 +28,10 @@ check: $(VENV)/.dev ## Lint, types, and generated files that must be current
 
 bench: $(VENV)/.bench ## Measure: overhead, throughput, latency, memory, side by side
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+soak: $(VENV)/.dev ## Break it on purpose for HOURS (a real cluster of three; needs Java and Maven)
+	@$(BIN)/python -m tests.faults --hours $(HOURS) --log soak.jsonl $(ARGS); \
+		status=$$?; $(BIN)/python -m tests.faults.report soak.jsonl; exit $$status
 
 docs: $(VENV)/.dev ## Regenerate the schemas and tables in docs/
 	@$(BIN)/python -m docs.generate
