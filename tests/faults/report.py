@@ -18,7 +18,7 @@ def report(runs: list[dict[str, Any]]) -> str:
         for name in set(run["faults"]):
             by_fault[name].append(run)
     lines = [
-        "| fault | runs | events | lost | double | not as it must be | recovery, median / longest |",
+        "| fault | runs | events | lost | double | wrong | recovery, median / longest |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, part in [*sorted(by_fault.items()), ("**all**", runs)]:
