@@ -42,10 +42,10 @@ _TRIED = 32
 """Posts labelled to find the faster number of threads."""
 
 
-def text_classification() -> Any:
-    """Hugging Face's pipeline as a script would make it."""
+def a_tokenizer() -> Any:
+    """Our tokenizer, as transformers takes it."""
     folder = packaged_folder()
-    tokenizer = PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(
         tokenizer_file=str(folder / TOKENIZER_FILE),
         unk_token="[UNK]",
         pad_token="[PAD]",
@@ -53,8 +53,13 @@ def text_classification() -> Any:
         sep_token="[SEP]",
         model_max_length=json.loads((folder / CONFIG_FILE).read_bytes())["max_tokens"],
     )
+
+
+def text_classification(shape: dict[str, int] = SHAPE) -> Any:
+    """Hugging Face's pipeline as a script would make it."""
+    tokenizer = a_tokenizer()
     model = BertForSequenceClassification(
-        BertConfig(vocab_size=len(tokenizer), num_labels=3, **SHAPE)
+        BertConfig(vocab_size=len(tokenizer), num_labels=3, **shape)
     ).eval()
     return pipeline("text-classification", model=model, tokenizer=tokenizer, truncation=True)
 

@@ -1,4 +1,5 @@
-"""Writes what docs/ repeats from the code, so that it cannot drift: JSON Schemas of the topics.
+"""Writes what docs/ repeats from the code, so that it cannot drift: JSON Schemas of the topics,
+and what receivers show.
 
 `python -m docs.generate` writes; with `--check` it changes nothing and fails where a file is old.
 """
@@ -9,6 +10,7 @@ import json
 import sys
 from pathlib import Path
 
+from docs.receivers import shown
 from pipeline.records import RECORDS, json_schema
 
 FOLDER = Path(__file__).parent
@@ -16,10 +18,11 @@ FOLDER = Path(__file__).parent
 
 def generated() -> dict[Path, str]:
     """Every generated file with its contents."""
-    return {
+    schemas = {
         FOLDER / "schemas" / f"{topic}.json": json.dumps(json_schema(topic), indent=2) + "\n"
         for topic in RECORDS
     }
+    return schemas | {FOLDER / "receivers-shown.md": shown()}
 
 
 def main() -> int:

@@ -36,6 +36,7 @@ class BundleConfig(msgspec.Struct, frozen=True):
         heads: Head to its values, in the order of the model's outputs.
         temperatures: Head to what its logits are divided by before the softmax.
         sha256: File name to hex digest.
+        languages: The languages judged, as ISO 639 codes.
     """
 
     version: str
@@ -43,11 +44,12 @@ class BundleConfig(msgspec.Struct, frozen=True):
     heads: dict[str, list[str]]
     temperatures: dict[str, float]
     sha256: dict[str, str]
+    languages: tuple[str, ...] = ("en",)
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A checked classifier: its configuration and the contents of its two files."""
+    """A checked classifier: its configuration and the contents of two of its files."""
 
     config: BundleConfig
     model: bytes
@@ -59,8 +61,8 @@ def packaged_folder(name: str = DEFAULT_NAME) -> Path:
     return Path(str(resources.files("models"))) / "weights" / name
 
 
-def read_bundle(folder: Path) -> Bundle:
-    """Read and verify the classifier in `folder`.
+def read_bundle(folder: Path, model: str) -> Bundle:
+    """Read and verify the classifier in `folder`, its network from the file `model`.
 
     Raises:
         ModelError: a file is missing or damaged, or was made for other labels than ours.
@@ -75,7 +77,7 @@ def read_bundle(folder: Path) -> Bundle:
         raise ModelError(f"{path}: made for other labels than this release's; {_REMEDY}")
     return Bundle(
         config,
-        model=_read_verified(folder / MODEL_FILE, config),
+        model=_read_verified(folder / model, config),
         tokenizer=_read_verified(folder / TOKENIZER_FILE, config),
     )
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from models.labels import Labels
+
+Backend: TypeAlias = Literal["onnx", "torch"]
+"""What runs the network: `onnx`, int8 on the CPU; `torch`, float, on a GPU where there is one."""
 
 
 class ModelError(Exception):
@@ -27,7 +30,7 @@ class Classifier(Protocol):
     def classify(self, texts: Sequence[str]) -> list[Labels]:
         """Label `texts`, in order. Never raises for what a text contains.
 
-        Empty and unjudgeable texts come back as an abstention (`Labels.abstained`).
+        Empty texts and other languages come back as an abstention (`Labels.abstained`).
         """
         ...
 

@@ -74,7 +74,8 @@ class Labels(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         abstained: Why no judgement was made (`empty`, `language`), or absent. An abstained post
-            carries the neutral values with probability 1, so that it moves no score.
+            carries the neutral values with probability 1: a mention that takes no side.
+        lang: Language of the words (ISO 639), absent where they leave doubt.
     """
 
     sentiment: Label
@@ -84,6 +85,7 @@ class Labels(msgspec.Struct, frozen=True, omit_defaults=True):
     advocacy: Label
     suggestion: Label
     abstained: str | None = None
+    lang: str | None = None
 
 
 NEUTRAL: Final[dict[str, str]] = {
@@ -97,10 +99,10 @@ NEUTRAL: Final[dict[str, str]] = {
 """The value of each label when nothing is said."""
 
 
-def neutral_labels(abstained: str | None = None) -> Labels:
+def neutral_labels(abstained: str | None = None, lang: str | None = None) -> Labels:
     """Labels of a post that says nothing, marked with the reason when the model abstained."""
     chosen = {
         name: Label(value, {other: 1.0 if other == value else 0.0 for other in HEADS[name]})
         for name, value in NEUTRAL.items()
     }
-    return Labels(**chosen, abstained=abstained)
+    return Labels(**chosen, abstained=abstained, lang=lang)

@@ -60,11 +60,18 @@ def normalise(text: str) -> str:
     return text
 
 
+def unify(text: str) -> str:
+    """Compatibility forms folded, surrogate pairs joined, lone surrogates dropped."""
+    if _SURROGATE.search(text):
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
+    return unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))
+
+
 def _clean(text: str) -> str:
     if not text.isascii():
-        text = _fold(text)
+        text = unify(text)
     if "&" in text:
-        text = _fold(html.unescape(html.unescape(text)))
+        text = unify(html.unescape(html.unescape(text)))
         # Set apart, it can start no further entity; the tokenizer splits there in any case.
         text = text.replace("&", " & ")
     text = _URL.sub(" http ", text)
@@ -76,13 +83,6 @@ def _clean(text: str) -> str:
     text = _EMOJI_GLUE.sub(" ", text)
     text = _INVISIBLE.sub("", text)
     return " ".join(text.split())[:MAX_CHARACTERS].rstrip()
-
-
-def _fold(text: str) -> str:
-    """Compatibility forms folded, surrogate pairs joined, lone surrogates dropped."""
-    if _SURROGATE.search(text):
-        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
-    return unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))
 
 
 def _handle(match: re.Match[str]) -> str:

@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
-import aiohttp
 import faust
 import msgspec
 from yarl import URL
@@ -27,16 +26,20 @@ from pipeline import __version__
 from pipeline.agents.base import attach, attach_in_two_steps
 from pipeline.agents.classify import Classify
 from pipeline.agents.detect import Detect
-from pipeline.agents.notify import Delivery, Notify, later
+from pipeline.agents.notify import Notify
 from pipeline.agents.score import Scores, Voices
 from pipeline.broker.client import client_options
-from pipeline.domain.alerts import Series
+from pipeline.domain.alerts import decode_state, latest
 from pipeline.domain.buckets import Bucket, further
+from pipeline.domain.deliveries import Delivery, merged
 from pipeline.domain.repeats import Block, fuller
+from pipeline.domain.silences import Orders
+from pipeline.following import Follower, taker
 from pipeline.metrics import Metrics
 from pipeline.producer import Producer
 from pipeline.progress import Progress
 from pipeline.receivers import Receiver, receiver_from
+from pipeline.records import Acknowledgement, Score, Silence
 from pipeline.settings import Settings
 from pipeline.streaming import App, StateTable
 from pipeline.web.feed import TopicFeed
@@ -60,16 +63,22 @@ class Worker:
     def __init__(self, settings: Settings, classifier: Classifier | None = None) -> None:
         self.settings = settings
         self.classifier = classifier or load_classifier(
-            settings.model.name, sessions=settings.model.sessions or None
+            settings.model.name,
+            backend=settings.model.backend,
+            sessions=settings.model.sessions or None,
         )
         self.metrics = Metrics()
         self.metrics.build.info({"version": __version__, "model": self.classifier.version})
+        self.metrics.budget.set(settings.alerts.false_alarms_per_week)
+        self.metrics.begin(
+            brands=[brand.key for brand in settings.brands],
+            receivers=[receiver.name for receiver in settings.receivers],
+        )
         self.app = new_app(settings)
         self._options = client_options(settings.kafka)
         self._producer = Producer(self._options, idempotent=settings.kafka.idempotent)
         self._model_thread = ThreadPoolExecutor(CLASSIFYING, thread_name_prefix="model")
         self._receivers: dict[str, Receiver] = {}
-        self._http: aiohttp.ClientSession | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self.view = LiveView()
         self._compose()
@@ -97,7 +106,9 @@ class Worker:
             metrics=metrics,
             partitions=partitions,
         )
-        classify.table = self._table("repeats", Block, fuller, classify.forget_state)
+        classify.table = self._table(
+            "repeats", msgspec.json.Decoder(Block).decode, fuller, classify.forget_state
+        )
         attach_in_two_steps(app, events, "classify", classify.prepare, classify.finish)
 
         self._voices = Voices()
@@ -108,17 +119,37 @@ class Worker:
             voices=self._voices,
             partitions=partitions,
         )
-        scores.table = self._table("buckets", Bucket, further, scores.forget_state)
+        scores.table = self._table(
+            "buckets", msgspec.json.Decoder(Bucket).decode, further, scores.forget_state
+        )
         attach(app, mentions, "score", scores.handle)
 
-        self._detect = detect = Detect(
-            settings, producer=producer, metrics=metrics, partitions=partitions
+        orders = Orders()
+        self._orders = Follower(
+            "detect",
+            consumer_options=self._options,
+            takers={
+                settings.topic("silences"): taker(Silence, orders.hear_silence),
+                settings.topic("acknowledgements"): taker(
+                    Acknowledgement, orders.hear_acknowledgement
+                ),
+            },
         )
-        detect.table = self._table("series", Series, further, detect.forget_state)
+        self._detect = detect = Detect(
+            settings,
+            producer=producer,
+            metrics=metrics,
+            partitions=partitions,
+            orders=orders,
+            ready=self._orders.caught_up.wait,
+        )
+        detect.table = self._table("series", decode_state, latest, detect.forget_state)
         attach(app, mentions, "detect", detect.handle)
 
         self._notify = notify = Notify(settings, receivers=self._receivers, metrics=metrics)
-        notify.table = self._table("deliveries", Delivery, later, notify.forget_state)
+        notify.table = self._table(
+            "deliveries", msgspec.json.Decoder(Delivery).decode, merged, notify.forget_state
+        )
         attach(app, alerts, "notify", notify.handle)
 
         self._feed = TopicFeed(
@@ -127,13 +158,17 @@ class Worker:
             scores=settings.topic("scores"),
             alerts=settings.topic("alerts"),
             mentions=settings.topic("mentions"),
-            on_score=self._voices.hear,
+            on_score=self._hear,
         )
+
+    def _hear(self, score: Score) -> None:
+        self._voices.hear(score)
+        self._detect.hear(score)
 
     def _table(
         self,
         name: str,
-        kind: type[T],
+        decode: Callable[[bytes], T],
         merge: Callable[[T, T], T],
         on_change: Callable[[], None],
     ) -> StateTable[T]:
@@ -142,7 +177,7 @@ class Worker:
             name=name,
             partitions=self.settings.kafka.partitions,
             producer=self._producer,
-            decode=msgspec.json.Decoder(kind).decode,
+            decode=decode,
             encode=msgspec.json.Encoder().encode,
             merge=merge,
             on_change=on_change,
@@ -156,14 +191,14 @@ class Worker:
             KafkaError: The broker went away.
         """
         settings = self.settings
-        self._http = aiohttp.ClientSession()
         for receiver in settings.receivers:
             self._receivers[receiver.name] = receiver_from(
-                receiver, session=self._http, page_url=settings.alerts.page_url
+                receiver, page_url=settings.alerts.page_url
             )
         await self.web.start()
         await self._producer.start()
         await self._feed.start()
+        await self._orders.start()
         await self._notify.start(self.app.crash)
         await self.app.start()
         self._tasks = [
@@ -180,10 +215,11 @@ class Worker:
         await self._notify.stop()
         await self.app.stop()
         await self._feed.stop()
+        await self._orders.stop()
         await self._producer.stop()
         await self.web.stop()
-        if self._http is not None:
-            await self._http.close()
+        for receiver in self._receivers.values():
+            await receiver.close()
         self._model_thread.shutdown()
         self.classifier.close()
 

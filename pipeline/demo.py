@@ -121,13 +121,22 @@ class _Demo:
         return Settings(
             kafka=kafka,
             web={"port": self._port or _free_port()},
-            receivers=[{"name": "demo", "kind": "webhook", "url": hook}],
+            receivers=[
+                {
+                    "name": "demo",
+                    "kind": "webhook",
+                    "url": hook,
+                    "allow_http": True,
+                    "allow_private": True,
+                }
+            ],
             brands_file=sample_brands_path(),
         )
 
     def _config(self, settings: Settings) -> Path:
         """The settings as the worker's own TOML file, to look at and to borrow from."""
         kafka, receiver = settings.kafka, settings.receivers[0]
+        assert receiver.kind == "webhook"
         path = self._folder / "gapwatch.toml"
         path.write_text(
             f"""brands_file = {json.dumps(str(settings.brands_file))}
@@ -148,6 +157,8 @@ port = {settings.web.port}
 name = {json.dumps(receiver.name)}
 kind = {json.dumps(receiver.kind)}
 url = {json.dumps(receiver.target())}
+allow_http = true                 # the demo's own receiver, on this machine
+allow_private = true
 """,
             encoding="utf-8",
         )

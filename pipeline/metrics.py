@@ -6,9 +6,20 @@ author, an address or a text.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+)
+
+from models.labels import TOUCHPOINTS
+from pipeline.records import AlertStatus, RejectReason
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -130,7 +141,7 @@ class Metrics:
         )
         self.notifications = Counter(
             "gapwatch_notifications",
-            "Attempts to deliver a notification.",
+            "Notifications by what became of them; `retry` and `gone` count attempts.",
             ["receiver", "outcome"],
             registry=registry,
         )
@@ -140,10 +151,62 @@ class Metrics:
             ["receiver"],
             registry=registry,
         )
+        self.notification_seconds = Histogram(
+            "gapwatch_notification_seconds",
+            "From an alert's record to its delivery.",
+            ["receiver"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.receiver_disabled = Gauge(
+            "gapwatch_receiver_disabled",
+            "1 where a receiver said that it is gone; nothing is sent until a restart.",
+            ["receiver"],
+            registry=registry,
+        )
         self.lag = Gauge(
             "gapwatch_lag_records",
             "Records of assigned partitions not yet handled.",
             ["topic"],
             registry=registry,
         )
+        self.stuck = Gauge(
+            "gapwatch_stuck_seconds",
+            "How long records have waited with none handled; 0 while the worker moves.",
+            registry=registry,
+        )
+        self.budget = Gauge(
+            "gapwatch_false_alarms_per_week",
+            "Alerts raised by chance that a brand may have a week, as set.",
+            registry=registry,
+        )
         self.build = Info("gapwatch_build", "Version and model.", registry=registry)
+        # Start, processor time, memory and open files of the process, where the system tells.
+        ProcessCollector(registry=registry)
+
+    def begin(self, *, brands: Iterable[str], receivers: Iterable[str]) -> None:
+        """Start at 0 every counter that an alerting rule watches for its first increase.
+
+        Of a counter that appears with a value, Prometheus cannot know that it increased.
+        """
+        for reason in get_args(RejectReason):
+            self.rejected.labels(reason)
+        for brand in brands:
+            for touchpoint in (*TOUCHPOINTS, "all"):
+                self.spikes.labels(brand, touchpoint)
+            for status in get_args(AlertStatus):
+                self.alerts.labels(brand, status)
+        for receiver in receivers:
+            for outcome in ("delivered", "retry", "refused", "gone", "expired"):
+                self.notifications.labels(receiver, outcome)
+
+    def forget_scores(self) -> None:
+        """Show no scores: those of partitions that went to another worker would stay for ever."""
+        for gauge in (
+            self.score,
+            self.score_margin,
+            self.window_mentions,
+            self.share_of_voice,
+            self.gap_rate,
+        ):
+            gauge.clear()

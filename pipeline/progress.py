@@ -65,12 +65,13 @@ class Progress:
         elif self._waiting_since is None:
             self._waiting_since = now
         self._positions = positions
+        metrics.stuck.set(self._stuck())
 
     def health(self) -> tuple[bool, dict[str, Any]]:
         """Healthy unless crashed, or records wait and none has been handled for too long."""
         if self._app.crashed:
             return False, {"status": "crashed", "reason": str(self._app.crash_reason)}
-        stuck = self._clock() - self._waiting_since if self._waiting_since is not None else 0.0
+        stuck = self._stuck()
         if stuck > self._stuck_after:
             return False, {
                 "status": "stuck",
@@ -83,6 +84,9 @@ class Progress:
         if self._app.ready:
             return True, {"status": "ready"}
         return False, {"status": "starting", "reason": "joining the group or restoring state"}
+
+    def _stuck(self) -> float:
+        return self._clock() - self._waiting_since if self._waiting_since is not None else 0.0
 
 
 def _total(metric: MetricWrapperBase) -> float:

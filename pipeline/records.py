@@ -247,31 +247,35 @@ class Alert(Struct, frozen=True, omit_defaults=True):
     """A spike of expectation-gap talk, as it stands now. Key of its topic: `id`.
 
     Attributes:
-        id: Derived from (brand, kind, touchpoint, onset): a replay gives the same.
+        id: Derived from (brand, kind, touchpoint at first, onset): a replay gives the same.
         notification: Derived from (id, status): receivers drop repeats by it.
         touchpoint: The touchpoint that answers for most of it, or `all` for the brand as a whole.
+            May become known later: `all` first, then the touchpoint.
         touchpoints: All that fire together, the strongest first, when there are several.
         team: The team that answers for the touchpoint; `none` for the brand as a whole.
         onset: First minute of the window in which the spike was seen.
         updated: Event time of this state.
         seen, expected: Mentions in the window and what its past led to expect.
         window_minutes: Length of that window.
-        probability: Chance of so many or more, were everything as usual.
+        probability: Chance of the most unusual moment so far, were everything as usual.
         share, usual_share: Share of the brand's mentions that are of this kind, in the window and
             as a rule.
         reach: Followers of the authors who spoke, each author once.
         authors: Distinct authors who spoke.
         peak: Most mentions seen in a window so far.
-        severity: 1 (worth a look) to 10 (drop everything), from size, share, reach and speed.
+        severity: 1 (worth a look) to 10 (drop everything), from size, share, reach and speed, as it
+            is now; of a resolved alert the highest it had.
         severity_reason: Why, in one line.
         unusual: How unusual it is, in words.
-        changed: What changed since it was told last, in words; empty at first.
-        stages: Mentions since onset by engagement stage.
+        changed: What changed since its status last did, in words; empty at first.
+        stages: Mentions since onset by engagement stage; their sum is all of them.
         score_before, score_now: The advocacy score (24 h) at onset and now; absent where unknown.
         terms: What sets this talk apart from the brand's ordinary talk, the strongest first.
         curve: The counts around it.
-        silenced: Id of the silence that keeps it from being sent, if one does.
+        silenced: What keeps it from being sent, if anything does: the id of a silence,
+            `cool-down` (too soon after one like it) or `limit` (too many messages this hour).
         acknowledged: Who has taken it on, if anyone has.
+        rival: Name of the rival it is about (kind `rival`).
         cold: True while the brand's history is short and the expectation rests on a prior.
     """
 
@@ -308,6 +312,43 @@ class Alert(Struct, frozen=True, omit_defaults=True):
     curve: Curve | None = None
     silenced: str | None = None
     acknowledged: str | None = None
+    rival: str | None = None
+
+
+Name = Annotated[str, Meta(min_length=1, max_length=100)]
+Comment = Annotated[str, Meta(max_length=1000)]
+
+
+class Silence(Struct, frozen=True, omit_defaults=True):
+    """Alerts that are not to be sent for a while. Key of its topic: `id`.
+
+    What is given must all fit: a brand and a touchpoint silence that touchpoint of that brand.
+    Times are event time, which is now unless a backlog is worked off.
+
+    Attributes:
+        start, end: From when, and until when it holds.
+        author: Who asked for it.
+        alert: Id of the one alert it is about (a snooze).
+    """
+
+    id: Annotated[str, Meta(min_length=1, max_length=64)]
+    start: Instant
+    end: Instant
+    author: Name
+    comment: Comment = ""
+    brand: str | None = None
+    touchpoint: str | None = None
+    team: str | None = None
+    alert: str | None = None
+
+
+class Acknowledgement(Struct, frozen=True, omit_defaults=True):
+    """Somebody has taken an alert on. Key of its topic: `alert`, the alert's id."""
+
+    alert: Annotated[str, Meta(min_length=1, max_length=512)]
+    author: Name
+    at: Instant
+    comment: Comment = ""
 
 
 RECORDS: Final[dict[str, type[Struct]]] = {
@@ -315,6 +356,8 @@ RECORDS: Final[dict[str, type[Struct]]] = {
     "mentions": Mention,
     "scores": Score,
     "alerts": Alert,
+    "silences": Silence,
+    "acknowledgements": Acknowledgement,
     "rejected": Rejected,
 }
 """Topic (without prefix) to the type it carries."""

@@ -12,12 +12,10 @@ import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, get_args
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -32,7 +30,12 @@ from pydantic_settings import (
 )
 from pydantic_settings.exceptions import SettingsError as SourceError
 
+from models.classifier import Backend
 from models.labels import STAGES
+from pipeline.receivers.settings import ReceiverSettings
+from pipeline.records import AlertKind
+from pipeline.section import Key
+from pipeline.section import Section as _Section
 
 CONFIG_ENV: Final = "GAPWATCH_CONFIG"
 """Names the TOML file where `--config` does not."""
@@ -40,19 +43,6 @@ CONFIG_ENV: Final = "GAPWATCH_CONFIG"
 
 class SettingsError(Exception):
     """Settings that cannot be used; the message names each setting, its value and what is meant."""
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
-
-
-def _key(value: str) -> str:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", value):
-        raise ValueError("must be 1-63 lower-case letters, digits or hyphens: 'north-bikes'")
-    return value
-
-
-Key = Annotated[str, AfterValidator(_key)]
 
 
 class KafkaSettings(_Section):
@@ -115,6 +105,11 @@ class ModelSettings(_Section):
         "default",
         description="`default` (bundled), `null` (labels nothing; for measuring), or a folder.",
     )
+    backend: Backend = Field(
+        "onnx",
+        description="`onnx`: int8 on the CPU. `torch`: float, on a GPU where there is one; needs "
+        "the extra `torch`.",
+    )
     sessions: int = Field(0, ge=0, le=256, description="Model threads; 0 means one a core.")
     batch: int = Field(
         512, ge=1, le=4096, description="Most events classified, scored and committed together."
@@ -164,20 +159,29 @@ class ScoreSettings(_Section):
 
 
 class AlertSettings(_Section):
-    """When a spike of negative-gap talk becomes an alert."""
+    """When talk becomes an alert, and how often one may speak up."""
 
-    window_minutes: int = Field(15, ge=1, le=120, description="Talk is judged over so long.")
-    min_mentions: int = Field(
-        8, ge=1, description="Fewer negative-gap mentions in the window never alert."
+    false_alarms_per_week: float = Field(
+        1.0, gt=0, le=1000, description="Alerts raised by chance that a brand may have a week."
     )
-    min_share: float = Field(
-        0.1, ge=0, le=1, description="Least negative-gap share of the brand's talk."
+    min_mentions: int = Field(8, ge=1, description="Fewer mentions in the window never alert.")
+    min_share: float = Field(0.1, ge=0, le=1, description="Nor does a smaller share of the talk.")
+    kinds: tuple[AlertKind, ...] = Field(
+        ("gap",),
+        description="`gap`: talk of falling short. `delight`: of exceeding. `score`: the advocacy "
+        "score falls. `rival`: a rival falls short.",
     )
-    probability: float = Field(
-        1e-6, gt=0, lt=0.5, description="Alert when so many were less likely than this."
+    score_drop: float = Field(
+        10.0, gt=0, le=200, description="Points, beyond its margin, a score falls until it alerts."
     )
     resolve_after_minutes: int = Field(
         30, ge=1, description="Talk back to usual for so long resolves the alert."
+    )
+    cooldown_minutes: int = Field(
+        60, ge=0, description="So long after it, one like it is sent only if it is more severe."
+    )
+    max_messages_per_hour: int = Field(
+        6, ge=1, description="Of a brand; what is above waits on the page. Resolutions always go."
     )
     expire_hours: float = Field(
         24.0, gt=0, description="An undelivered notification is given up after so long."
@@ -212,39 +216,6 @@ class BrandSettings(_Section):
         (), description="Aliases count only beside at least one of these words."
     )
     forbidden: tuple[str, ...] = Field((), description="Aliases do not count beside these words.")
-
-
-class ReceiverSettings(_Section):
-    """One place alerts are sent to."""
-
-    name: Key
-    kind: Literal["webhook", "slack"]
-    url: SecretStr | None = Field(None, description="Target; often holds a secret itself.")
-    url_file: Path | None = Field(None, description="File holding the target.")
-    brands: tuple[Key, ...] = Field((), description="Only these brands; all when empty.")
-    timeout: float = Field(10.0, gt=0, le=120)
-
-    @model_validator(mode="after")
-    def _target(self) -> Self:
-        if (self.url is None) == (self.url_file is None):
-            raise ValueError("needs exactly one of url and url_file")
-        if self.url is not None:
-            _check_url(self.url.get_secret_value())
-        return self
-
-    def target(self) -> str:
-        """The URL, read now from its file if it is given as one."""
-        if self.url is not None:
-            return self.url.get_secret_value()
-        assert self.url_file is not None
-        url = self.url_file.read_text(encoding="utf-8").strip()
-        _check_url(url)
-        return url
-
-
-def _check_url(url: str) -> None:
-    if not url.startswith(("https://", "http://")):
-        raise ValueError("url must start with https:// or http://")
 
 
 class Settings(BaseSettings):
@@ -390,15 +361,19 @@ _SECRET_PARTS: Final = ("password", "url", "secret", "token", "receivers")
 
 def _explain(detail: ErrorDetails) -> str:
     """One problem: setting, value, accepted form."""
-    location = list(detail["loc"])
+    location = _without_kind(list(detail["loc"]))
     name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
     name = name.lstrip(".") or "settings"
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "extra_forbidden":
-        known = ", ".join(_known_names(location[:-1]))
+        known = ", ".join(_known_names(list(detail["loc"])[:-1]))
         return f"{name}: unknown setting; known here: {known}"
     if detail["type"] == "missing":
         return f"{name}: is missing"
+    if detail["type"] == "union_tag_not_found":
+        return f"{name}.kind: is missing; one of {', '.join(_KINDS)}"
+    if detail["type"] == "union_tag_invalid":
+        return f"{name}.kind = {detail['ctx']['tag']!r}: should be one of {', '.join(_KINDS)}"
     value = detail["input"]
     named = next((part for part in reversed(location) if isinstance(part, str)), "")
     if isinstance(value, dict | list | tuple) or any(part in named for part in _SECRET_PARTS):
@@ -406,10 +381,28 @@ def _explain(detail: ErrorDetails) -> str:
     return f"{name} = {value!r}: {message}"
 
 
+_RECEIVERS: Final[dict[str, type[BaseModel]]] = {
+    kind: model
+    for model in get_args(get_args(ReceiverSettings)[0])
+    for kind in get_args(model.model_fields["kind"].annotation)
+}
+_KINDS: Final = sorted(_RECEIVERS)
+
+
+def _without_kind(location: list[int | str]) -> list[int | str]:
+    """A receiver's place as it stands in the file: pydantic puts its kind behind its number."""
+    if len(location) > 2 and location[0] == "receivers" and location[2] in _RECEIVERS:
+        return [*location[:2], *location[3:]]
+    return location
+
+
 def _known_names(location: list[int | str]) -> list[str]:
     model: Any = Settings
     for part in location:
         if isinstance(part, int):
+            continue
+        if location[0] == "receivers" and part in _RECEIVERS:
+            model = _RECEIVERS[part]
             continue
         annotation = model.model_fields[part].annotation
         for candidate in (annotation, *getattr(annotation, "__args__", ())):

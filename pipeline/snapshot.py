@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -12,6 +13,7 @@ from aiokafka.errors import KafkaError
 from pipeline.broker import BrokerError
 from pipeline.broker.client import client_options
 from pipeline.settings import Settings
+from pipeline.topics import changelog_topic
 
 T = TypeVar("T")
 
@@ -24,7 +26,29 @@ async def read_compacted(settings: Settings, topic: str, kind: type[T]) -> list[
     Raises:
         BrokerError: The topic does not exist or cannot be read to its end.
     """
-    name = settings.topic(topic)
+    return list((await _read_topic(settings, settings.topic(topic), kind)).values())
+
+
+async def read_state(
+    settings: Settings, table: str, kind: type[T], merge: Callable[[T, T], T]
+) -> list[T]:
+    """What an agent has written down in one of its tables, of all partitions.
+
+    Args:
+        merge: As for `StateTable`: there may be several versions of a value.
+
+    Raises:
+        BrokerError: As `read_compacted`.
+    """
+    found: dict[bytes, T] = {}
+    versions = await _read_topic(settings, changelog_topic(settings, table), kind)
+    for version, value in versions.items():
+        key = version.rpartition(b"@")[0]
+        found[key] = merge(found[key], value) if key in found else value
+    return list(found.values())
+
+
+async def _read_topic(settings: Settings, name: str, kind: type[T]) -> dict[bytes, T]:
     consumer = AIOKafkaConsumer(
         **client_options(settings.kafka),
         group_id=None,
@@ -54,7 +78,7 @@ async def read_compacted(settings: Settings, topic: str, kind: type[T]) -> list[
         await consumer.stop()
 
 
-async def _read(consumer: Any, partitions: list[TopicPartition], kind: type[T]) -> list[T]:
+async def _read(consumer: Any, partitions: list[TopicPartition], kind: type[T]) -> dict[bytes, T]:
     decode = msgspec.json.Decoder(kind).decode
     consumer.assign(partitions)
     await consumer.seek_to_beginning(*partitions)
@@ -64,7 +88,7 @@ async def _read(consumer: Any, partitions: list[TopicPartition], kind: type[T]) 
     while True:
         behind = [tp for tp in partitions if await consumer.position(tp) < ends[tp]]
         if not behind:
-            return list(latest.values())
+            return latest
         if time.monotonic() > deadline:
             raise BrokerError(f"{behind[0].topic} was not read to its end in {_PATIENCE:g} s")
         for records in (await consumer.getmany(*behind, timeout_ms=500)).values():

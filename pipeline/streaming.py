@@ -396,6 +396,9 @@ class App(faust.App):
             logger.critical("agent %s failed, stopping the worker: %s", name, error, exc_info=error)
             await self.crash(error)
 
+    def _create_directories(self) -> None:
+        """Make none: state is in memory, restored from topics. The root may be read-only."""
+
     def _new_transport(self) -> ChunkTransport:
         return ChunkTransport(self.conf.broker_consumer, self)
 

@@ -85,7 +85,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         name: _kept_for(kafka.retention_hours, max(_KAFKA_DEFAULT_MAX, size + _ENVELOPE))
         for name, size in largest.items()
     }
-    configs |= {"scores": _COMPACTED, "alerts": _COMPACTED}
+    configs |= dict.fromkeys(("scores", "alerts", "silences", "acknowledgements"), _COMPACTED)
     names = {topic: settings.topic(topic) for topic in configs}
     names |= {table: changelog_topic(settings, table) for table in CHANGELOGS}
     configs |= dict.fromkeys(CHANGELOGS, _COMPACTED)

@@ -39,6 +39,17 @@ class Hook:
         """Where it listens."""
         return f"http://127.0.0.1:{self._server.server_address[1]}/hook"
 
+    @property
+    def receiver(self) -> dict[str, Any]:
+        """The settings of a receiver that calls it."""
+        return {
+            "name": "team",
+            "kind": "webhook",
+            "url": self.url,
+            "allow_http": True,
+            "allow_private": True,
+        }
+
     def __enter__(self) -> Self:
         self._thread.start()
         return self

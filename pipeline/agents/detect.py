@@ -1,4 +1,4 @@
-"""mentions → alerts: watch each brand's negative-gap talk, tell when it spikes.
+"""mentions → alerts: watch each brand's gap talk, tell when it spikes.
 
 Mentions are judged one by one in log order, so a replay tells the same alerts with the same ids.
 """
@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 import msgspec
 
-from pipeline.domain.alerts import Rules, Series, Watch
+from pipeline.domain.alerts import State, Watch, writing_order
 from pipeline.domain.clock import StreamClock
+from pipeline.domain.lifecycle import Brand, Rules
+from pipeline.domain.score_drops import WINDOW
+from pipeline.domain.silences import Orders
+from pipeline.domain.spikes import Detector
+from pipeline.domain.terms import words
 from pipeline.metrics import Metrics
 from pipeline.producer import Producer
-from pipeline.records import Alert, Mention
+from pipeline.records import Alert, Mention, Score
 from pipeline.settings import Settings
 from pipeline.streaming import Chunk, StateTable
 
@@ -25,7 +30,12 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class Detect:
-    """The detect agent."""
+    """The detect agent.
+
+    Args:
+        orders: Silences and acknowledgements, kept current by whoever follows their topics.
+        ready: Returns once `orders` holds what stands in the topics: nothing is judged before.
+    """
 
     def __init__(
         self,
@@ -34,27 +44,46 @@ class Detect:
         producer: Producer,
         metrics: Metrics,
         partitions: int,
+        orders: Orders,
+        ready: Callable[[], Awaitable[object]],
         wall: Callable[[], float] = time.time,
     ) -> None:
         alerts = settings.alerts
+        self._kinds = frozenset(alerts.kinds)
         self._rules = Rules(
-            window_minutes=alerts.window_minutes,
             min_mentions=alerts.min_mentions,
             min_share=alerts.min_share,
-            probability=alerts.probability,
             resolve_after_minutes=alerts.resolve_after_minutes,
+            cooldown_minutes=alerts.cooldown_minutes,
+            max_messages_per_hour=alerts.max_messages_per_hour,
+            score_drop=alerts.score_drop,
+        )
+        # The budget is a brand's: the series of all kinds of spikes share it.
+        kinds = len(self._kinds & {"gap", "delight"}) or 1
+        self._detector = Detector(
+            budget=alerts.false_alarms_per_week / kinds, min_mentions=alerts.min_mentions
         )
         self._topic = settings.topic("alerts")
-        self._names = {brand.key: brand.name for brand in settings.brands}
+        self._brands = _brands(settings)
         self._producer = producer
         self._metrics = metrics
         self._partitions = partitions
+        self._orders = orders
+        self._ready = ready
         self._wall = wall
+        self._heeded = 0
+        self._scores: dict[str, Score] = {}
         self._watches: dict[int, Watch] = {}
         self._clocks: dict[int, StreamClock] = {}
         self._statuses: dict[str, str] = {}
+        self._shown: dict[str, int] = {}
         self._lock = asyncio.Lock()
-        self.table: StateTable[Series] | None = None
+        self.table: StateTable[State] | None = None
+
+    def hear(self, score: Score) -> None:
+        """Take note of a published score: alerts tell how it moved."""
+        if score.window == WINDOW:
+            self._scores[score.brand] = score
 
     def forget_state(self) -> None:
         """State was dropped or restored: read it anew."""
@@ -62,7 +91,8 @@ class Detect:
         self._clocks.clear()
 
     async def handle(self, chunk: Chunk) -> None:
-        """Judge a chunk's mentions; returns when alerts told and series changed are durable."""
+        """Judge a chunk's mentions; returns when alerts told and state changed are durable."""
+        await self._ready()
         async with self._lock:
             watch, clock = self._of(chunk.partition)
             changed: set[bytes] = set()
@@ -79,27 +109,38 @@ class Detect:
             await self._tell(chunk.partition, changed, alerts)
 
     async def settle(self) -> None:
-        """Let time pass for brands nobody mentions: their alerts resolve all the same."""
+        """Let time pass for brands nobody mentions, and tell what people's orders change."""
         if self.table is None:
             return
+        await self._ready()
         async with self._lock:
+            ordered, self._heeded = self._heeded != self._orders.revision, self._orders.revision
             for partition in list(self.table.held):
                 watch, clock = self._of(partition)
                 before = clock.time
                 now = clock.now(self._wall())
+                changed: set[bytes] = set()
+                alerts: list[Alert] = []
                 if now and int(before // 60) != int(now // 60):
-                    changed: set[bytes] = set()
-                    alerts: list[Alert] = []
                     _gather(watch.settle(now), changed, alerts)
-                    await self._tell(partition, changed, alerts)
+                if now and ordered:
+                    _gather(watch.heed(now), changed, alerts)
+                await self._tell(partition, changed, alerts)
             self._show()
 
     def _of(self, partition: int) -> tuple[Watch, StreamClock]:
         watch = self._watches.get(partition)
         if watch is None:
             assert self.table is not None
-            state = self.table.of(partition)
-            watch = self._watches[partition] = Watch(state, self._rules, self._names)
+            watch = self._watches[partition] = Watch(
+                self.table.of(partition),
+                self._rules,
+                self._detector,
+                kinds=self._kinds,
+                brands=self._brands,
+                orders=self._orders,
+                score=self._scores.get,
+            )
             self._clocks[partition] = StreamClock()
             self._clocks[partition].start_at(watch.newest())
             self._statuses.update((alert.id, alert.status) for alert in watch.open_alerts())
@@ -114,7 +155,7 @@ class Detect:
             [(alert.id.encode(), _encode(alert)) for alert in told],
         )
         assert self.table is not None
-        await self.table.write(partition, changed)
+        await self.table.write(partition, writing_order(changed))
         for alert in told:
             if self._statuses.get(alert.id) == alert.status:
                 continue  # new figures of an alert told before
@@ -127,21 +168,45 @@ class Detect:
                 self._statuses[alert.id] = alert.status
 
     def _show(self) -> None:
-        count = dict.fromkeys(self._names, 0)
+        count = dict.fromkeys(self._brands, 0)
         for watch in self._watches.values():
             for alert in watch.open_alerts():
                 count[alert.brand] = count.get(alert.brand, 0) + 1
         for brand, number in count.items():
-            self._metrics.alerts_open.labels(brand).set(number)
+            if self._shown.get(brand) != number:
+                self._metrics.alerts_open.labels(brand).set(number)
+        self._shown = count
+
+
+def _brands(settings: Settings) -> dict[str, Brand]:
+    """What alerts need to know of the brands."""
+    rival_of: dict[str, list[str]] = {brand.key: [] for brand in settings.brands}
+    for brand in settings.brands:
+        for rival in brand.rivals:
+            rival_of[rival].append(brand.key)
+    return {
+        brand.key: Brand(
+            name=brand.name,
+            words=frozenset(
+                word
+                for names in (brand.aliases, brand.handles, brand.hashtags, brand.accounts)
+                for name in (brand.name, *names)
+                for word in words(name.replace("@", " "))
+            ),
+            rival_of=tuple(rival_of[brand.key]),
+        )
+        for brand in settings.brands
+    }
 
 
 def _worth_telling(alerts: list[Alert]) -> Iterator[Alert]:
-    """Every change of status as it happened, and of mere new figures the last of an alert."""
+    """Every change of status or silence as it happened, and of mere new figures the last."""
     last = {alert.id: at for at, alert in enumerate(alerts)}
-    seen: set[str] = set()
+    seen: set[tuple[str, str | None]] = set()
     for at, alert in enumerate(alerts):
-        if alert.notification not in seen or last[alert.id] == at:
-            seen.add(alert.notification)
+        what = alert.notification, alert.silenced
+        if what not in seen or last[alert.id] == at:
+            seen.add(what)
             yield alert
 
 

@@ -1,8 +1,14 @@
-"""alerts → receivers: each change of an alert reaches each receiver at least once.
+"""alerts → receivers: what changes about an alert reaches each receiver at least once.
 
 What is owed to whom is state, written down before an alert is acknowledged. So a receiver that is
 down delays nobody else, keeps its order, and gets what it missed after a restart too. The id of a
 notification never changes over attempts: receivers can drop repeats by it.
+
+News is a change of status, or a silence that begins or ends on an alert the receiver knows. Mere
+new figures, and what changes under a silence, go quietly to receivers that edit their message or
+keep up as machines do, and to no others; once somebody has taken an alert on, figures alone go to
+none. Of several notices of one alert that wait for a receiver that `folds`, the last is sent: what
+was never told is told with it.
 """
 
 from __future__ import annotations
@@ -10,15 +16,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
 from random import random
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
+from pipeline.domain.deliveries import Delivery, Known, Lost, Owed
 from pipeline.metrics import Metrics
-from pipeline.receivers import Outcome, Receiver
+from pipeline.receivers import Notice, Outcome, Receiver
 from pipeline.receivers.backoff import delay
+from pipeline.receivers.rate import Bucket
 from pipeline.records import Alert
 from pipeline.settings import Settings
 from pipeline.streaming import Chunk, StateTable
@@ -31,31 +40,24 @@ KEPT_SECONDS: Final = 24 * 3600.0
 log = logging.getLogger("gapwatch")
 
 
-class Owed(msgspec.Struct, array_like=True):
-    """A notification one receiver has yet to get."""
-
-    receiver: str
-    alert: Alert
-    since: float
-
-
-class Delivery(msgspec.Struct, array_like=True):
-    """What an alert's receivers were promised and are owed.
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """What is to be done next for a receiver.
 
     Attributes:
-        promised: `receiver status` of every notification taken on, delivered or not.
-        owed: Those not delivered, oldest first.
-        updated: When this last changed, epoch seconds.
+        owed: What is owed of one alert and is done with together, oldest first.
+        expired: Whether it has waited for too long.
     """
 
-    promised: list[str] = msgspec.field(default_factory=list)
-    owed: list[Owed] = msgspec.field(default_factory=list)
-    updated: float = 0.0
+    partition: int
+    key: bytes
+    owed: list[Owed]
+    expired: bool
 
-
-def later(_ours: Delivery, theirs: Delivery) -> Delivery:
-    """Of two versions of a delivery, the one written later."""
-    return theirs
+    @property
+    def last(self) -> Owed:
+        """The one that is sent."""
+        return self.owed[-1]
 
 
 class Notify:
@@ -72,12 +74,14 @@ class Notify:
     ) -> None:
         self._random = random
         self._receivers = receivers
-        self._brands = {r.name: frozenset(r.brands) for r in settings.receivers}
+        self._settings = {receiver.name: receiver for receiver in settings.receivers}
         self._expire_seconds = settings.alerts.expire_hours * 3600
         self._metrics = metrics
         self._wall = wall
         self._lock = asyncio.Lock()
         self._wake: dict[str, asyncio.Event] = {}
+        self._gone: set[str] = set()
+        self._sending: set[tuple[str, bytes]] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self.table: StateTable[Delivery] | None = None
 
@@ -87,6 +91,8 @@ class Notify:
         Args:
             crash: Stops the worker; called when what was delivered cannot be written down.
         """
+        for name in self._receivers:
+            self._metrics.receiver_disabled.labels(name).set(0)
         self._wake = {name: asyncio.Event() for name in self._receivers}
         self._tasks = [
             asyncio.create_task(self._guarded(name, crash), name=f"notify-{name}")
@@ -118,27 +124,91 @@ class Notify:
                 alert = _decode(record.value)
                 key = alert.id.encode()
                 delivery = state.get(key) or Delivery()
-                for name in self._receivers:
-                    wanted = not self._brands[name] or alert.brand in self._brands[name]
-                    promise = f"{name} {alert.status}"
-                    if wanted and promise not in delivery.promised:
-                        delivery.promised.append(promise)
-                        delivery.owed.append(Owed(name, alert, now))
-                        delivery.updated = now
-                        state[key] = delivery
-                        changed.add(key)
-            for key, delivery in list(state.items()):
-                gone = [o for o in delivery.owed if self._is_orphan(o, now)]
-                if gone:
-                    delivery.owed = [o for o in delivery.owed if o not in gone]
+                if record.offset <= delivery.applied:
+                    continue
+                news = [
+                    self._take(name, alert, delivery, now, record.timestamp / 1000)
+                    for name in self._receivers
+                ]
+                if any(news) or (key in state and delivery.over != (alert.status == "resolved")):
+                    delivery.applied = record.offset
+                    delivery.over = alert.status == "resolved"
+                    delivery.updated = now
+                    state[key] = delivery
                     changed.add(key)
-                over = any(promise.endswith(" resolved") for promise in delivery.promised)
-                if not delivery.owed and over and delivery.updated < now - KEPT_SECONDS:
-                    del state[key]
-                    changed.add(key)
+            changed |= self._tidy(state, now)
             await self.table.write(chunk.partition, changed)
         self.forget_state()
         self._show()
+
+    def _take(self, name: str, alert: Alert, delivery: Delivery, now: float, told: float) -> bool:
+        """Owe a receiver what an alert's new state means to it; whether it means anything."""
+        receiver, known = self._receivers[name], delivery.known.get(name)
+        if known is None and not self._begins(name, alert, now):
+            return False
+        change = alert.notification.removeprefix(f"{alert.id}.")
+        silence: Literal["begun", "over"] | None = None
+        quiet = False
+        was, is_now = (
+            _by_somebody(each) for each in (known.silenced if known else None, alert.silenced)
+        )
+        if is_now is not None and known is not None and was is None:
+            change, silence = f"silenced.{is_now}", "begun"
+        elif alert.silenced is not None:
+            quiet = True
+        elif f"{name} {change}" in delivery.promised:
+            if was is not None:
+                change, silence = f"unsilenced.{was}", "over"
+            else:
+                quiet = True
+        if silence == "begun" and not self._has_heard(name, alert, delivery):
+            # Silenced before it was told: it is not to be told.
+            delivery.forget(name)
+            return True
+        known = known or Known()
+        same = (known.severity, known.acknowledged, known.silenced) == (
+            alert.severity, alert.acknowledged, alert.silenced
+        )  # fmt: skip
+        known.severity, known.acknowledged = alert.severity, alert.acknowledged
+        known.silenced = alert.silenced
+        if quiet and (not receiver.refreshes or (alert.acknowledged is not None and same)):
+            return not same
+        # What was to be told quietly of this alert is told by what comes now.
+        delivery.owed = [o for o in delivery.owed if not (o.quiet and o.receiver == name)]
+        if quiet:
+            change += f".{alert.updated.timestamp():.0f}"
+        elif f"{name} {change}" not in delivery.promised:
+            delivery.promised.append(f"{name} {change}")
+        delivery.known[name] = known
+        delivery.owed.append(Owed(name, alert, now, f"{alert.id}.{change}", quiet, silence, told))
+        return True
+
+    def _begins(self, name: str, alert: Alert, now: float) -> bool:
+        """Whether a receiver that has not been told of an alert is to be told."""
+        settings = self._settings[name]
+        if alert.status == "resolved" or alert.silenced is not None or not settings.wants(alert):
+            return False
+        return settings.outside_hours != "drop" or settings.opens(now) <= now
+
+    def _has_heard(self, name: str, alert: Alert, delivery: Delivery) -> bool:
+        """Whether anything of an alert was delivered, or may be at this moment."""
+        known = delivery.known.get(name)
+        return (known is not None and known.delivered) or (
+            (name, alert.id.encode()) in self._sending
+        )
+
+    def _tidy(self, state: dict[bytes, Delivery], now: float) -> set[bytes]:
+        """Drop what nobody waits for any more; returns the keys changed."""
+        changed = set()
+        for key, delivery in list(state.items()):
+            gone = [o for o in delivery.owed if self._is_orphan(o, now)]
+            if gone:
+                delivery.owed = [o for o in delivery.owed if o not in gone]
+                changed.add(key)
+            if not delivery.owed and delivery.over and delivery.updated < now - KEPT_SECONDS:
+                del state[key]
+                changed.add(key)
+        return changed
 
     def _is_orphan(self, owed: Owed, now: float) -> bool:
         """Owed to a receiver that was taken out of the settings, long enough ago."""
@@ -151,69 +221,171 @@ class Notify:
             log.critical("receiver %s: stopping the worker: %s", name, error, exc_info=error)
             await crash(error)
 
-    async def _attempt(self, name: str, alert: Alert) -> Outcome:
-        try:
-            return await self._receivers[name].send(alert, alert.notification)
-        except Exception as error:
-            # A receiver's own bug must not cost the alert, nor the other receivers theirs.
-            log.exception("receiver %s: failed", name)
-            return Outcome("retry", f"failed with {type(error).__name__}")
-
     async def _deliver(self, name: str) -> None:
         """Deliver what `name` is owed, oldest first, one after another."""
-        attempts = 0
+        bucket = Bucket(self._receivers[name].rate, asyncio.get_running_loop().time)
+        failures = 0
         while True:
             self._wake[name].clear()
-            found = self._oldest(name)
-            if found is None:
-                await self._wake[name].wait()
+            due = self._next(name)
+            if not isinstance(due, _Due):
+                await self._rest(name, due)
                 continue
-            partition, key, owed = found
-            if owed.since < self._wall() - self._expire_seconds:
-                outcome = Outcome("refused", "expired undelivered")
-                kind = "expired"
-            else:
-                outcome = await self._attempt(name, owed.alert)
-                kind = outcome.kind
-            self._metrics.notifications.labels(name, kind).inc()
+            if due.expired:
+                await self._settle(due, Outcome("refused", "expired undelivered"), "expired")
+                continue
+            if pause := bucket.wait():
+                # Then look again: what is to be said may have changed.
+                await asyncio.sleep(pause)
+                continue
+            bucket.take()
+            outcome = await self._attempt(name, due)
             if outcome.kind == "retry":
-                attempts += 1
-                pause = delay(attempts, random=self._random, retry_after=outcome.retry_after)
+                failures += 1
+                await self._note(due, outcome)
+                pause = delay(failures, random=self._random, retry_after=outcome.retry_after)
                 log.warning(
                     "receiver %s: %s not delivered (attempt %d): %s; again in %.1f s",
-                    name, owed.alert.notification, attempts, outcome.detail, pause,
+                    name, due.last.notification, failures, outcome.detail, pause,
                 )  # fmt: skip
                 await asyncio.sleep(pause)
                 continue
-            attempts = 0
-            if outcome.kind == "refused":
+            failures = 0
+            if outcome.kind == "gone":
+                self._gone.add(name)
+                self._metrics.receiver_disabled.labels(name).set(1)
                 log.error(
-                    "receiver %s: %s given up: %s", name, owed.alert.notification, outcome.detail
-                )
-            await self._settle(partition, key, owed)
+                    "receiver %s: is gone (%s): disabled until the worker is started again",
+                    name, outcome.detail,
+                )  # fmt: skip
+                await self._note(due, outcome)
+                continue
+            await self._settle(due, outcome, outcome.kind)
 
-    def _oldest(self, name: str) -> tuple[int, bytes, Owed] | None:
+    async def _rest(self, name: str, until: float | None) -> None:
+        """Wait for something new, or for the clock."""
+        seconds = None if until is None else max(0.0, until - self._wall())
+        try:
+            await asyncio.wait_for(self._wake[name].wait(), seconds)
+        except TimeoutError:
+            return
+
+    async def _attempt(self, name: str, due: _Due) -> Outcome:
+        last = due.last
+        assert self.table is not None
+        known = self.table.held[due.partition][due.key].known.get(name) or Known()
+        notice = Notice(
+            last.alert,
+            last.notification,
+            told=known.delivered,
+            handle=known.handle,
+            quiet=last.quiet,
+            silence=last.silence,
+        )
+        self._sending.add((name, due.key))
+        try:
+            outcome = await self._receivers[name].send(notice)
+        except Exception as error:
+            # A receiver's own bug must not cost the alert, nor the other receivers theirs. What it
+            # was doing, secrets included, is in the exception: its kind and place must do.
+            place = _place(error)
+            log.error("receiver %s: failed with %s at %s", name, type(error).__name__, place)
+            outcome = Outcome("retry", f"failed with {type(error).__name__}")
+        finally:
+            self._sending.discard((name, due.key))
+        if outcome.kind in ("retry", "gone"):
+            self._metrics.notifications.labels(name, outcome.kind).inc()
+        return outcome
+
+    def _next(self, name: str) -> _Due | float | None:
+        """What is to be done now, else when there will be something, else nothing.
+
+        News comes before what is told quietly, and what was taken on first before what came later.
+        """
+        now = self._wall()
+        best: tuple[tuple[bool, float], _Due] | None = None
+        later: list[float] = []
+        for partition, key, owed in self._queue(name):
+            due, at = self._judge(name, partition, key, owed, now)
+            if due is None:
+                later.append(at)
+                continue
+            order = (not due.expired and due.last.quiet, owed[0].since)
+            if best is None or order < best[0]:
+                best = order, due
+        if best is not None:
+            return best[1]
+        return min(later, default=None)
+
+    def _queue(self, name: str) -> Iterator[tuple[int, bytes, list[Owed]]]:
+        """What a receiver is owed, alert by alert."""
         if self.table is None:
-            return None
-        mine = [
-            (partition, key, owed)
-            for partition, state in self.table.held.items()
-            for key, delivery in state.items()
-            for owed in delivery.owed
-            if owed.receiver == name
-        ]
-        return min(mine, key=lambda item: item[2].since, default=None)
+            return
+        for partition, state in self.table.held.items():
+            for key, delivery in state.items():
+                if owed := delivery.owed_to(name):
+                    yield partition, key, owed
 
-    async def _settle(self, partition: int, key: bytes, owed: Owed) -> None:
-        """Write down that `owed` is done, unless its partition went to another worker meanwhile."""
+    def _judge(
+        self, name: str, partition: int, key: bytes, owed: list[Owed], now: float
+    ) -> tuple[_Due | None, float]:
+        """What is to be done for one alert, and, if nothing now, when."""
+        settings, head = self._settings[name], owed[0]
+        urgent = settings.is_urgent(owed[-1].alert)
+        # What was held for the night has not been waiting for the receiver.
+        waiting_since = head.since if urgent else settings.opens(head.since)
+        expires = waiting_since + self._expire_seconds
+        if now > expires:
+            return _Due(partition, key, owed[:1], expired=True), now
+        if name in self._gone:
+            return None, expires
+        opens = now if urgent else settings.opens(now)
+        if opens > now:
+            return None, opens
+        # News is told by the last of it; new figures that wait behind go after it, quietly.
+        news = max((place for place, each in enumerate(owed) if not each.quiet), default=0)
+        together = owed[: news + 1] if self._receivers[name].folds else owed[:1]
+        return _Due(partition, key, together, expired=False), now
+
+    def _mine(self, due: _Due) -> Delivery | None:
+        """The delivery a due item is part of; None if its partition is another worker's by now."""
+        assert self.table is not None
+        delivery = self.table.held.get(due.partition, {}).get(due.key)
+        # By identity: state restored meanwhile is another worker's view of it.
+        return delivery if delivery and any(o is due.last for o in delivery.owed) else None
+
+    async def _note(self, due: _Due, outcome: Outcome) -> None:
+        """Write down why something is not delivered yet."""
         assert self.table is not None
         async with self._lock:
-            delivery = self.table.held.get(partition, {}).get(key)
-            if delivery is None or owed not in delivery.owed:
+            if self._mine(due) is None or due.last.trouble == outcome.detail:
                 return
-            delivery.owed.remove(owed)
-            delivery.updated = self._wall()
-            await self.table.write(partition, [key])
+            due.last.trouble = outcome.detail
+            await self.table.write(due.partition, [due.key])
+
+    async def _settle(self, due: _Due, outcome: Outcome, kind: str) -> None:
+        """Write down that what was due is done, unless it went to another worker meanwhile."""
+        assert self.table is not None
+        name, now = due.last.receiver, self._wall()
+        self._metrics.notifications.labels(name, kind).inc()
+        if outcome.kind == "refused":
+            log.error("receiver %s: %s given up: %s", name, due.last.notification, outcome.detail)
+        else:
+            self._metrics.notifications.labels(name, "folded").inc(len(due.owed) - 1)
+            self._metrics.notification_seconds.labels(name).observe(max(0.0, now - due.last.told))
+        async with self._lock:
+            delivery = self._mine(due)
+            if delivery is None:
+                return
+            delivery.owed = [o for o in delivery.owed if not any(o is done for done in due.owed)]
+            delivery.updated = now
+            if outcome.kind == "delivered":
+                known = delivery.known.setdefault(name, Known())
+                known.delivered = True
+                known.handle = outcome.handle or known.handle
+            elif not due.last.quiet:
+                delivery.lost.append(Lost(name, due.last.notification, now, outcome.detail))
+            await self.table.write(due.partition, [due.key])
         self._show()
 
     def _show(self) -> None:
@@ -226,3 +398,16 @@ class Notify:
                         waiting[owed.receiver] += 1
         for name, count in waiting.items():
             self._metrics.notifications_waiting.labels(name).set(count)
+
+
+def _by_somebody(silenced: str | None) -> str | None:
+    """The silence, if somebody asked for it: of our own restraint nothing is said."""
+    return None if silenced in ("cool-down", "limit") else silenced
+
+
+def _place(error: BaseException) -> str:
+    """Where an exception was raised: module and line, and nothing of what it says."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}" if trace else "nowhere"

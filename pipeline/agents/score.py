@@ -79,6 +79,7 @@ class Scores:
         """State was dropped or restored: read it anew."""
         self._buckets.clear()
         self._minute = 0
+        self._metrics.forget_scores()
 
     async def handle(self, chunk: Chunk) -> None:
         """Count a chunk's mentions; returns when the changed buckets are durable."""

@@ -1,4 +1,4 @@
-"""Commands that move or show data: send, classify, scores, alerts."""
+"""Commands that move or show data: send, sample, scores, alerts."""
 
 from __future__ import annotations
 
@@ -6,32 +6,34 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
 import click
-import msgspec
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
-from models.registry import load_classifier
 from pipeline.broker.client import wait_for_broker
 from pipeline.cli.main import Context, say
+from pipeline.cli.notify import undelivered
+from pipeline.cli.tables import print_json, print_table, published, when
 from pipeline.domain.buckets import WINDOWS
 from pipeline.records import Alert, Score
 from pipeline.sending import send_events
-from pipeline.snapshot import read_compacted
 from pipeline.sources.files import SourceError, read_events
 from pipeline.topics import create_topics
 
-CLASSIFY_TOGETHER = 256
 
+def open_input(file: str, stack: ExitStack) -> BinaryIO:
+    """The file of that name, closed with `stack`, or standard input for `-`.
 
-def _open(file: str, stack: ExitStack) -> BinaryIO:
+    Raises:
+        SourceError: It cannot be read.
+    """
     if file == "-":
         return sys.stdin.buffer
     try:
@@ -59,7 +61,7 @@ def send(ctx: Context, file: str, format_: Literal["auto", "jsonl", "csv"],
     settings = ctx.settings
     console = Console(stderr=True)
     with ExitStack() as stack:
-        stream = _open(file, stack)
+        stream = open_input(file, stack)
         bar = stack.enter_context(
             Progress(
                 SpinnerColumn(),
@@ -89,50 +91,18 @@ def send(ctx: Context, file: str, format_: Literal["auto", "jsonl", "csv"],
 
 
 @click.command()
-@click.argument("file", default="-")
-@click.option("--model", default="default", show_default=True, help="`default` or a folder.")
-def classify(file: str, model: str) -> None:
-    """Label posts from FILE or standard input; one JSON object a line, in input order.
+@click.option("--events", type=click.IntRange(min=1), default=6000, show_default=True)
+@click.option("--hours", type=click.FloatRange(min=0, min_open=True), default=24.0,
+              show_default=True, help="How long the day is.")  # fmt: skip
+def sample(events: int, hours: float) -> None:
+    """Print the sample day, ending now, one event a line: `gapwatch sample | gapwatch send -`.
 
-    A line is a text, or a JSON object with a `text`.
+    Three rival brands, their customers, a delivery gone wrong and a promise not kept, all invented.
     """
-    classifier = load_classifier(model)
-    try:
-        with ExitStack() as stack:
-            stream = _open(file, stack)
-            for texts in _grouped(_texts(stream, file), CLASSIFY_TOGETHER):
-                for labels in classifier.classify(texts):
-                    click.echo(msgspec.json.encode(labels))
-    finally:
-        classifier.close()
+    from pipeline.sample import sample_day
 
-
-def _texts(stream: BinaryIO, name: str) -> Iterator[str]:
-    for number, raw in enumerate(stream, 1):
-        line = raw.decode("utf-8", "replace").rstrip("\r\n")
-        if not line.startswith("{"):
-            yield line
-            continue
-        try:
-            text = json.loads(line)["text"]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            text = None
-        if not isinstance(text, str):
-            raise SourceError(
-                f"{name}, line {number}: starts like JSON but is no object with a string `text`"
-            )
-        yield text
-
-
-def _grouped(items: Iterator[str], size: int) -> Iterator[list[str]]:
-    group: list[str] = []
-    for item in items:
-        group.append(item)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
-        yield group
+    for event in sample_day(end=datetime.now(UTC), events=events, hours=hours):
+        click.echo(json.dumps(event, ensure_ascii=False))
 
 
 @click.command()
@@ -142,7 +112,7 @@ def _grouped(items: Iterator[str], size: int) -> Iterator[list[str]]:
 @click.pass_obj
 def scores(ctx: Context, as_json: bool, brand: tuple[str, ...], window: tuple[str, ...]) -> None:
     """Show the latest published scores."""
-    found = _read(ctx, "scores", Score)
+    found = published(ctx, "scores", Score)
     wanted = [
         score
         for score in found
@@ -151,7 +121,7 @@ def scores(ctx: Context, as_json: bool, brand: tuple[str, ...], window: tuple[st
     order = list(WINDOWS)
     wanted.sort(key=lambda score: (score.brand, order.index(score.window)))
     if as_json:
-        _print_json(wanted)
+        print_json(wanted)
         return
     table = Table("brand", "window", "score", "mentions", "authors", "below expectation",
                   "above", "share of voice", "as of")  # fmt: skip
@@ -166,9 +136,9 @@ def scores(ctx: Context, as_json: bool, brand: tuple[str, ...], window: tuple[st
             f"{score.gap.below:.1%}",
             f"{score.gap.above:.1%}",
             "–" if score.share_of_voice is None else f"{score.share_of_voice:.0%}",
-            _when(score.as_of),
+            when(score.as_of),
         )  # fmt: skip
-    _print_table(table, "no scores yet: send events with `gapwatch send FILE`, with a worker up")
+    print_table(table, "no scores yet: send events with `gapwatch send FILE`, with a worker up")
 
 
 @click.command()
@@ -178,56 +148,43 @@ def scores(ctx: Context, as_json: bool, brand: tuple[str, ...], window: tuple[st
 def alerts(ctx: Context, as_json: bool, everything: bool) -> None:
     """Show open alerts."""
     wanted = [
-        alert for alert in _read(ctx, "alerts", Alert) if everything or alert.status != "resolved"
+        alert
+        for alert in published(ctx, "alerts", Alert)
+        if everything or alert.status != "resolved"
     ]
     wanted.sort(key=lambda alert: alert.updated, reverse=True)
     if as_json:
-        _print_json(wanted)
+        print_json(wanted)
         return
-    table = Table("brand", "touchpoint", "team", "status", "since", "seen", "expected", "peak",
-                  "share", "updated")  # fmt: skip
+    table = Table("alert", "severity", "team", "status", "since", "seen", "expected", "share",
+                  "reach", "what is said", "updated")  # fmt: skip
     for alert in wanted:
         table.add_row(
-            alert.brand_name,
-            alert.touchpoint,
+            # Names and terms are other people's words: shown as they are, never as markup.
+            Text(alert.id),
+            str(alert.severity),
             alert.team,
-            alert.status,
-            _when(alert.onset),
-            f"{alert.seen} in {alert.window_minutes} min",
-            f"{alert.expected:.1f}",
-            str(alert.peak),
+            Text(_state(alert)),
+            when(alert.onset),
+            f"{alert.seen:,} in {alert.window_minutes} min",
+            f"{alert.expected:,.1f}",
             f"{alert.share:.0%}",
-            _when(alert.updated),
+            f"{alert.reach:,}",
+            Text(", ".join(term.text for term in alert.terms[:3])),
+            when(alert.updated),
         )
-    _print_table(table, "no alerts" if everything else "no open alerts")
+    print_table(table, "no alerts" if everything else "no open alerts")
+    print_table(undelivered(ctx.settings), "all that was to be sent is delivered")
 
 
-def _read(ctx: Context, topic: str, kind: type[Any]) -> list[Any]:
-    settings = ctx.settings
-
-    async def go() -> list[Any]:
-        await wait_for_broker(settings.kafka, say=say, timeout=30)
-        return await read_compacted(settings, topic, kind)
-
-    return asyncio.run(go())
-
-
-def _print_json(records: list[Any]) -> None:
-    for record in records:
-        click.echo(msgspec.json.encode(record))
+def _state(alert: Alert) -> str:
+    """Status, and who or what keeps it quiet."""
+    words: list[str] = [alert.status]
+    if alert.acknowledged:
+        words.append(f"taken on by {alert.acknowledged}")
+    if alert.silenced:
+        words.append(f"silenced ({alert.silenced})")
+    return ", ".join(words)
 
 
-def _print_table(table: Table, nothing: str) -> None:
-    if table.row_count:
-        console = Console()
-        # A pipe has no width to fit: let every column have what it needs.
-        console.print(table, width=None if console.is_terminal else 200)
-    else:
-        say(nothing)
-
-
-def _when(moment: datetime) -> str:
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M")
-
-
-COMMANDS = (send, classify, scores, alerts)
+COMMANDS = (send, sample, scores, alerts)

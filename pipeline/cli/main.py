@@ -9,12 +9,13 @@ from typing import Any, Final
 import click
 
 from models.classifier import ModelError
+from models.labelled import LabelledError
 from pipeline import __version__
 from pipeline.broker import BrokerError
 from pipeline.settings import CONFIG_ENV, Settings, SettingsError, load_settings
 from pipeline.sources.files import SourceError
 
-_TOLD: Final = (SettingsError, BrokerError, ModelError, SourceError)
+_TOLD: Final = (SettingsError, BrokerError, ModelError, SourceError, LabelledError)
 """Errors whose message is all a user needs."""
 
 
@@ -82,8 +83,9 @@ def cli(ctx: click.Context, config: Path | None) -> None:
 
 def main() -> None:
     """Entry point of the `gapwatch` command."""
-    from pipeline.cli import data, work
+    from pipeline.cli import backtest, data, model, notify, silences, work
 
-    for command in (*work.COMMANDS, *data.COMMANDS):
+    modules = (work, data, backtest, silences, notify, model)
+    for command in (command for module in modules for command in module.COMMANDS):
         cli.add_command(command)
     cli()

@@ -134,7 +134,7 @@ def _check_brands(settings: Settings) -> str:
 
 
 def _check_model(settings: Settings) -> str:
-    classifier = load_classifier(settings.model.name, sessions=1)
+    classifier = load_classifier(settings.model.name, backend=settings.model.backend, sessions=1)
     try:
         classifier.classify(["Does this work?"])
         return classifier.version
@@ -144,7 +144,7 @@ def _check_model(settings: Settings) -> str:
 
 def _check_receivers(settings: Settings) -> str:
     for receiver in settings.receivers:
-        receiver.target()
+        receiver.check()
     return ", ".join(f"{r.name} ({r.kind})" for r in settings.receivers) or "none: alerts stay here"
 
 

@@ -1,95 +1,136 @@
-"""From mentions to alerts: the watched series of a brand, and each alert's life.
+"""From mentions to alerts: a brand's mentions, folded in log order, give its alerts.
 
-A brand's mentions, folded in log order, give its alerts; the same log gives the same alerts with
-the same ids. An alert is firing, then perhaps escalated, then resolved; one is open at most for
-each (brand, touchpoint), and the brand as a whole fires only while none of its touchpoints does.
+The same log gives the same alerts with the same ids, in chunks of any size, through restarts, live
+or as a backlog. One alert is open at most for each brand and kind; touchpoints that spike while it
+is join it. `lifecycle` says when an alert changes, `incident` what is remembered of it.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from typing import Final, TypeAlias
+from zlib import crc32
 
 import msgspec
 
-from models.labels import TEAM_OF_TOUCHPOINT
-from pipeline.domain import spikes
 from pipeline.domain.buckets import advance
-from pipeline.records import Alert, AlertStatus, Mention, Post
+from pipeline.domain.incident import Case
+from pipeline.domain.lifecycle import (
+    COOL_DOWN,
+    LIMIT,
+    RELAPSE_MINUTES,
+    RELOOK,
+    Brand,
+    Desk,
+    Rules,
+)
+from pipeline.domain.score_drops import Course
+from pipeline.domain.series import ALL, Measured, Series, Talk, series_key, talk_key
+from pipeline.domain.silences import Orders
+from pipeline.domain.spikes import Detector
+from pipeline.domain.terms import SAMPLE_MINUTES, OrdinaryTalk, terms_of
+from pipeline.records import Alert, AlertKind, Mention, Score
 
-ALL: Final = "all"
-"""The touchpoint of the series that holds all of a brand's talk."""
+State: TypeAlias = Series | Talk | Case | OrdinaryTalk | Course
+"""What stands in an agent's changelog, each with its key: counts, and what is remembered."""
 
-POSTS_KEPT: Final = 12
-POSTS_SHOWN: Final = 3
-POST_CHARACTERS: Final = 280
-
-ESCALATION: Final = 2.0
-"""An alert escalates when its window holds so many times what it held at first."""
-
-QUIET_PROBABILITY: Final = 0.02
-"""Talk less likely than this is not back to usual."""
-
-
-class Rules(msgspec.Struct, frozen=True):
-    """When talk becomes an alert; the fields mean what they do in the settings."""
-
-    window_minutes: int
-    min_mentions: int
-    min_share: float
-    probability: float
-    resolve_after_minutes: int
+decode_state: Final[Callable[[bytes], State]] = msgspec.json.Decoder(State).decode
 
 
-class Open(msgspec.Struct, array_like=True):
-    """An open alert's memory: the alert as last told, and since when talk has been quiet."""
-
-    alert: Alert
-    first_seen: int
-    quiet_since: int | None = None
+def latest(ours: State, theirs: State) -> State:
+    """Of two versions of a value, the one that reaches further; `theirs` if both reach alike."""
+    return ours if _reach(ours) > _reach(theirs) else theirs
 
 
-class Series(msgspec.Struct, array_like=True):
-    """One watched series: its stamps, its past, its latest posts and its open alert."""
-
-    counts: spikes.Counts
-    stamps: dict[int, int] = msgspec.field(default_factory=dict)
-    talk: dict[int, int] = msgspec.field(default_factory=dict)
-    posts: list[Post] = msgspec.field(default_factory=list)
-    open: Open | None = None
-    usual: spikes.Baseline | None = None
-
-    def expectation(self, minute: int, window: int) -> spikes.Baseline:
-        """What is usual, worked out anew when the hour it looks back from changes.
-
-        It is part of the state: a restart must not see an expectation the first run did not.
-        """
-        before = spikes.baseline_hour(minute, window)
-        if self.usual is None or self.usual.before != before:
-            self.usual = spikes.baseline(self.counts, before)
-        return self.usual
+def _reach(value: State) -> tuple[int, int]:
+    """How far into the log, and into time, a value reaches."""
+    if isinstance(value, OrdinaryTalk):
+        return 0, value.minute
+    if isinstance(value, Course):
+        return 0, max(value.hours, default=0)
+    return sum(value.stamps.values()), value.followed if isinstance(value, Case) else 0
 
 
-def series_key(brand: str, touchpoint: str) -> bytes:
-    """A series' key in the changelog."""
-    return f"{brand}|{touchpoint}".encode()
+def writing_order(keys: Iterable[bytes]) -> list[bytes]:
+    """Cases before series, in case only some of them are written: a series that is written has been
+    judged and is not judged again, so what came of it must be written by then."""
+    return sorted(keys, key=lambda key: (key.count(b"|"), key))
 
 
-def alert_id(brand: str, touchpoint: str, onset_minute: int) -> str:
-    """The same spike has the same id in every replay."""
-    onset = datetime.fromtimestamp(onset_minute * 60, UTC)
-    return f"{brand}.{touchpoint}.{onset:%Y%m%dT%H%MZ}"
+KIND_OF_GAP: Final[Mapping[str, AlertKind]] = {"negative": "gap", "positive": "delight"}
+
+RIVAL_SEVERITY: Final = 3
+"""A rival's trouble is worth knowing, and no trouble of one's own."""
+
+SAVE_TALK_MINUTES: Final = 30
+"""Ordinary talk is made durable so often. A restart may cost it so much, which changes the terms
+shown by a little, and never whether an alert is raised."""
+
+SILENCE_LEARNT_MINUTES: Final = 7 * 24 * 60
+"""A new series learns from so much silence: enough to be sure of it, and cheap to learn."""
+
+_STRAGGLE_MINUTES: Final = 15
+_TIDY_MINUTES: Final = 60
+
+
+@lru_cache(maxsize=50_000)
+def case_key(brand: str, kind: AlertKind) -> bytes:
+    """A case's key in the changelog."""
+    return f"{brand}|{kind}".encode()
+
+
+@lru_cache(maxsize=50_000)
+def ordinary_key(brand: str) -> bytes:
+    """The key of a brand's ordinary talk in the changelog."""
+    return f"{brand}|words".encode()
+
+
+@lru_cache(maxsize=50_000)
+def course_key(brand: str) -> bytes:
+    """The key of the course of a brand's score in the changelog."""
+    return f"{brand}|score".encode()
 
 
 class Watch:
-    """Folds mentions into the series of a partition, and says what is to be told."""
+    """Folds mentions into the state of a partition, and says what is to be told.
+
+    Args:
+        state: The partition's state, by encoded key; changed in place.
+        kinds: Kinds of alerts wanted.
+        brands: What is known of each brand; one that left the settings has only its key.
+        orders: Silences and acknowledgements.
+        score: A brand's score over 24 hours, as last heard.
+    """
 
     def __init__(
-        self, state: dict[bytes, Series], rules: Rules, brand_names: dict[str, str]
+        self,
+        state: dict[bytes, State],
+        rules: Rules,
+        detector: Detector,
+        *,
+        kinds: frozenset[AlertKind] = frozenset({"gap"}),
+        brands: Mapping[str, Brand] | None = None,
+        orders: Orders | None = None,
+        score: Callable[[str], Score | None] = lambda brand: None,
     ) -> None:
         self._state = state
         self._rules = rules
-        self._names = brand_names
+        self._detector = detector
+        self._kinds = kinds
+        # A rival's alerts are made of the gap alerts of the brand itself.
+        self._watched = frozenset({"gap"} if kinds & {"gap", "rival"} else ()) | (
+            kinds & {"delight"}
+        )
+        self._brands = dict(brands or {})
+        self._orders = orders or Orders()
+        self._score = score
+        self._tidied = 0
+        self._cases = [key for key, value in state.items() if isinstance(value, Case)]
+        self._open = {key for key in self._cases if self._case(key).open is not None}
+        self._fallen = {
+            key for key, v in state.items() if isinstance(v, Course) and v.open is not None
+        }
 
     def apply(self, mention: Mention, now: float) -> tuple[set[bytes], list[Alert]]:
         """Count a mention and judge.
@@ -99,228 +140,300 @@ class Watch:
             now: Newest event time (epoch seconds), this mention's included.
 
         Returns:
-            Encoded keys of the series changed, and alerts to tell, in order.
+            Encoded keys of what changed, and alerts to tell, in order.
         """
-        minute = int(mention.event.published.timestamp() // 60)
-        changed = set()
-        news = []
-        below = mention.labels.gap.label == "negative"
-        touchpoint = mention.labels.touchpoint.label
-        for name in (touchpoint, ALL) if below and touchpoint != "none" else (ALL,):
-            key = series_key(mention.brand, name)
-            series = self._state.get(key)
-            if series is None:
-                # A touchpoint nobody complained of has been silent as long as the brand is known.
-                whole = self._state.get(series_key(mention.brand, ALL))
-                since = whole.counts.since if whole is not None else minute // 60
-                series = self._state[key] = Series(spikes.Counts(since))
-            if not advance(series.stamps, mention.stamp):
-                continue
-            changed.add(key)
-            if name == ALL:
-                series.talk[minute] = series.talk.get(minute, 0) + 1
-            if below:
-                series.counts.count(minute)
-                _keep_post(series.posts, mention)
-                news.append((key, name))
-        alerts = []
-        # What comes late, as after an outage, is judged in its own time: a spike found late is
-        # better than none. An open alert is followed in the present, and one told before is not
-        # raised again by its stragglers.
         moment = mention.event.published.timestamp()
-        for key, name in news:
-            series = self._state[key]
-            told = series.open is not None or moment // 3600 in series.counts.excluded
-            at = now if told else moment
-            alert = self._judge(key, mention.brand, name, at)
-            if alert is not None:
-                alerts.append(alert)
-        return changed, alerts
+        minute = int(moment // 60)
+        changed: set[bytes] = set()
+        talk = self._hear(mention, minute, moment, changed)
+        kind = KIND_OF_GAP.get(mention.labels.gap.label)
+        if kind is None or kind not in self._watched:
+            return changed, []
+        brand = mention.brand
+        key = case_key(brand, kind)
+        case = self._state.get(key)
+        if not isinstance(case, Case):
+            case = self._state[key] = Case()
+            self._cases.append(key)
+        if advance(case.stamps, mention.stamp):
+            case.take(mention, minute, self._brand(brand).words)
+            changed.add(key)
+        news = [
+            name
+            for name in _names(mention.labels.touchpoint.label)
+            if self._count(mention, kind, name, minute, talk.since, changed)
+        ]
+        if not news:
+            return changed, []
+        if case.open is not None:
+            return changed, self._catch_up(key, case, minute, now, changed)
+        # What comes late, as after an outage, is judged in its own time: a spike found late is
+        # better than none. Stragglers of what is over do not raise it again.
+        told = any(s.onset - _STRAGGLE_MINUTES <= minute <= s.resolved for s in case.over)
+        at, moment = (int(now // 60), now) if told else (minute, moment)
+        measured = self._measured(brand, kind)
+        for name in news:
+            verdict = measured.judge(name, at)
+            if measured.is_spike(verdict, at) and self._is_new(measured, case, name, at):
+                desk = self._desk(brand, kind, case, measured)
+                alert = desk.fire(brand, kind, name, verdict, at, moment)
+                self._open.add(key)
+                return changed, self._told([alert])
+        return changed, []
+
+    def _is_new(self, measured: Measured, case: Case, name: str, minute: int) -> bool:
+        """Whether enough was said since the last incident: what was told is no evidence again."""
+        since = minute - case.over_until(minute)
+        return since > RELAPSE_MINUTES or (
+            measured.seen(name, minute, since) >= self._rules.min_mentions
+        )
 
     def settle(self, now: float) -> tuple[set[bytes], list[Alert]]:
-        """Let time pass: resolve alerts whose talk is back to usual, forget what is old."""
-        changed = set()
-        alerts = []
-        minute = int(now // 60)
-        for key, series in self._state.items():
-            series.counts.forget(minute)
-            if series.talk and min(series.talk) <= minute - spikes.RECENT_MINUTES:
-                series.talk = {
-                    m: n for m, n in series.talk.items() if m > minute - spikes.RECENT_MINUTES
-                }
-            if series.open is not None:
-                brand, _, name = key.decode().partition("|")
-                before = msgspec.structs.replace(series.open.alert), series.open.quiet_since
-                alert = self._judge(key, brand, name, now)
+        """Let time pass: follow open alerts minute by minute, forget what is old."""
+        changed: set[bytes] = set()
+        alerts: list[Alert] = []
+        last = int(now // 60)
+        for key in sorted(self._open):
+            case = self._case(key)
+            brand, kind = _parts(key)
+            measured = self._measured(brand, kind)
+            desk = self._desk(brand, kind, case, measured)
+            while case.open is not None and case.open.followed < last:
+                # Every minute, also where a backlog skips some: as if it had been live.
+                minute = case.open.followed + 1
+                alert = desk.follow(minute, _moment(minute, now), update=True)
                 if alert is not None:
                     alerts.append(alert)
-                if series.open is None or (series.open.alert, series.open.quiet_since) != before:
-                    changed.add(key)
+                # To judge is to learn: the series have changed too.
+                changed.update((key, *measured.keys()))
+            if case.open is None:
+                self._open.discard(key)
+        self._tidy(last)
+        alerts = self._told(alerts)
+        if "score" in self._kinds:
+            alerts += self._look_at_scores(changed)
         return changed, alerts
 
+    def heed(self, now: float) -> tuple[set[bytes], list[Alert]]:
+        """Tell what new silences and acknowledgements change, without waiting for the minute."""
+        changed: set[bytes] = set()
+        alerts: list[Alert] = []
+        for key in sorted(self._open):
+            case = self._case(key)
+            assert case.open is not None
+            brand, kind = _parts(key)
+            measured = self._measured(brand, kind)
+            desk = self._desk(brand, kind, case, measured)
+            moment = max(now, case.open.alert.updated.timestamp())
+            alert = desk.follow(case.open.followed, moment, update=True)
+            changed.update((key, *measured.keys()))
+            if alert is not None:
+                alerts.append(alert)
+            if case.open is None:
+                self._open.discard(key)
+        return changed, self._told(alerts)
+
     def newest(self) -> float:
-        """Start of the newest minute counted, in epoch seconds; 0 without any."""
-        return max((max(s.talk) for s in self._state.values() if s.talk), default=0) * 60.0
+        """Newest event time counted, in epoch seconds; 0 without any."""
+        return max((v.heard for v in self._state.values() if isinstance(v, Talk)), default=0.0)
+
+    def brands(self) -> list[str]:
+        """Keys of the brands mentioned so far."""
+        return [key.decode().partition("|")[0] for key in self._state if key.endswith(b"|talk")]
 
     def open_alerts(self) -> list[Alert]:
-        """Alerts now open."""
-        return [s.open.alert for s in self._state.values() if s.open is not None]
+        """Alerts now open, of the kinds wanted."""
+        cases = (self._case(key).open for key in self._open)
+        courses = (self._state[key] for key in self._fallen)
+        found = [case.alert for case in cases if case is not None]
+        found += [c.open for c in courses if isinstance(c, Course) and c.open is not None]
+        return [alert for alert in found if alert.kind in self._kinds]
 
-    def _judge(self, key: bytes, brand: str, name: str, now: float) -> Alert | None:
-        series = self._state[key]
-        rules = self._rules
-        minute = int(now // 60)
-        usual = series.expectation(minute, rules.window_minutes)
-        judgement = spikes.judge(series.counts, usual, minute, rules.window_minutes)
-        if series.open is None:
-            if not self._is_spike(judgement, brand, minute):
-                return None
-            if name == ALL and self._touchpoint_open(brand):
-                # Its touchpoint tells it; for the brand as a whole it is no more usual than there.
-                series.counts.exclude(series.counts.first(minute, rules.window_minutes) // 60)
-                series.counts.exclude(minute // 60)
-                return None
-            return self._fire(series, brand, name, judgement, minute, now)
-        return self._follow(series, series.open, judgement, brand, minute, now)
+    def _hear(self, mention: Mention, minute: int, moment: float, changed: set[bytes]) -> Talk:
+        """Count a mention as part of the brand's talk."""
+        key = talk_key(mention.brand)
+        talk = self._state.get(key)
+        if not isinstance(talk, Talk):
+            talk = self._state[key] = Talk(self._detector.past(minute), since=minute)
+        if not advance(talk.stamps, mention.stamp):
+            return talk
+        changed.add(key)
+        talk.heard = max(talk.heard, moment)
+        self._detector.count(talk.past, minute)
+        self._read(mention, minute, changed)
+        return talk
 
-    def _is_spike(self, judgement: spikes.Judgement, brand: str, minute: int) -> bool:
-        rules = self._rules
-        return (
-            judgement.seen >= rules.min_mentions
-            and judgement.probability < rules.probability
-            and self._share(brand, minute, judgement.seen) >= rules.min_share
-        )
+    def _read(self, mention: Mention, minute: int, changed: set[bytes]) -> None:
+        """Count a mention's words as ordinary talk, now and then."""
+        brand = mention.brand
+        key = ordinary_key(brand)
+        ordinary = self._state.get(key)
+        if isinstance(ordinary, OrdinaryTalk) and minute < ordinary.minute + SAMPLE_MINUTES:
+            return
+        kind = KIND_OF_GAP.get(mention.labels.gap.label)
+        if not mention.event.text or (kind and case_key(brand, kind) in self._open):
+            return
+        if not isinstance(ordinary, OrdinaryTalk):
+            ordinary = self._state[key] = OrdinaryTalk()
+        ordinary.hear(terms_of(mention.event.text, self._brand(brand).words))
+        ordinary.minute = minute
+        if minute >= ordinary.saved + SAVE_TALK_MINUTES:
+            ordinary.saved = minute
+            changed.add(key)
 
-    def _share(self, brand: str, minute: int, seen: int) -> float:
-        whole = self._state.get(series_key(brand, ALL))
-        if whole is None:
-            return 1.0
-        span = range(minute - self._rules.window_minutes + 1, minute + 1)
-        talk = sum(whole.talk.get(m, 0) for m in span)
-        return min(1.0, seen / talk) if talk else 1.0
-
-    def _touchpoint_open(self, brand: str) -> bool:
-        return any(
-            (series := self._state.get(series_key(brand, name))) is not None
-            and series.open is not None
-            for name in TEAM_OF_TOUCHPOINT
-        )
-
-    def _fire(
+    def _count(
         self,
-        series: Series,
-        brand: str,
+        mention: Mention,
+        kind: AlertKind,
         name: str,
-        judgement: spikes.Judgement,
         minute: int,
-        now: float,
-    ) -> Alert:
-        onset = series.counts.first(minute, self._rules.window_minutes)
-        alert = self._tell(
-            series,
-            Alert(
-                id=alert_id(brand, name, onset),
-                notification="",
-                brand=brand,
-                brand_name=self._names.get(brand, brand),
-                touchpoint=name,
-                team=TEAM_OF_TOUCHPOINT.get(name, "none"),
-                status="firing",
-                onset=datetime.fromtimestamp(onset * 60, UTC),
-                updated=datetime.fromtimestamp(now, UTC),
-                seen=judgement.seen,
-                expected=round(judgement.expected, 2),
-                window_minutes=self._rules.window_minutes,
-                probability=judgement.probability,
-                share=0.0,
-                reach=0,
-                peak=0,
-                cold=judgement.cold,
-            ),
-            "firing",
-            judgement,
-            brand,
-            minute,
-            now,
-        )
-        series.counts.exclude(onset // 60)
-        series.counts.exclude(minute // 60)
-        series.open = Open(alert, first_seen=judgement.seen)
-        return alert
+        since: int,
+        changed: set[bytes],
+    ) -> bool:
+        """Count a mention in one series; False where it was counted before."""
+        key = series_key(mention.brand, kind, name)
+        series = self._state.get(key)
+        if not isinstance(series, Series):
+            # A touchpoint nobody complained of has been silent as long as the brand is known.
+            silent = min(minute, max(since, minute - SILENCE_LEARNT_MINUTES))
+            series = self._state[key] = Series(self._detector.past(silent))
+        if not advance(series.stamps, mention.stamp):
+            return False
+        changed.add(key)
+        self._detector.count(series.past, minute)
+        return True
 
-    def _follow(
-        self,
-        series: Series,
-        memory: Open,
-        judgement: spikes.Judgement,
-        brand: str,
-        minute: int,
-        now: float,
-    ) -> Alert | None:
-        """Escalate, resolve, or keep what the open alert shows up to date (once a minute)."""
-        series.counts.exclude(minute // 60)
-        told = memory.alert
-        usual = (
-            judgement.seen <= judgement.usual_at_most or judgement.probability > QUIET_PROBABILITY
-        )
-        if not usual:
-            memory.quiet_since = None
-        elif memory.quiet_since is None:
-            memory.quiet_since = minute
-        elif minute - memory.quiet_since >= self._rules.resolve_after_minutes:
-            series.open = None
-            return self._tell(series, told, "resolved", judgement, brand, minute, now)
-        status: AlertStatus = told.status
-        if status == "firing" and judgement.seen >= ESCALATION * memory.first_seen:
-            status = "escalated"
-        elif int(told.updated.timestamp() // 60) == minute:
-            return None
-        memory.alert = self._tell(series, told, status, judgement, brand, minute, now)
-        return memory.alert
+    def _catch_up(
+        self, key: bytes, case: Case, minute: int, now: float, changed: set[bytes]
+    ) -> list[Alert]:
+        """Look at an open alert between minutes where many more have spoken."""
+        incident = case.open
+        assert incident is not None
+        if incident.mentions < RELOOK * incident.looked_at:
+            return []
+        brand, kind = _parts(key)
+        measured = self._measured(brand, kind)
+        desk = self._desk(brand, kind, case, measured)
+        at = max(minute, incident.followed)
+        changed.update(measured.keys())
+        alert = desk.follow(at, _moment(at, now), update=False)
+        return self._told([alert]) if alert is not None else []
 
-    def _tell(
-        self,
-        series: Series,
-        alert: Alert,
-        status: AlertStatus,
-        judgement: spikes.Judgement,
-        brand: str,
-        minute: int,
-        now: float,
-    ) -> Alert:
-        recent = [p for p in series.posts if p.published.timestamp() >= alert.onset.timestamp()]
-        return msgspec.structs.replace(
+    def _look_at_scores(self, changed: set[bytes]) -> list[Alert]:
+        alerts = []
+        for brand in self.brands():
+            score = self._score(brand)
+            if score is None:
+                continue
+            key = course_key(brand)
+            course = self._state.get(key)
+            if not isinstance(course, Course):
+                course = self._state[key] = Course()
+            heard = course.hours.copy()
+            alert = course.look(
+                brand, self._brand(brand), score, self._rules.score_drop, self._orders
+            )
+            if alert is not None:
+                alerts.append(alert)
+            (self._fallen.add if course.open is not None else self._fallen.discard)(key)
+            if alert is not None or course.hours.keys() != heard.keys():
+                changed.add(key)
+        return alerts
+
+    def _tidy(self, minute: int) -> None:
+        """Forget what is too old, brand after brand: each once an hour."""
+        due = range(max(self._tidied + 1, minute - _TIDY_MINUTES + 1), minute + 1)
+        self._tidied = minute
+        turns = {m % _TIDY_MINUTES for m in due}
+        if not turns:
+            return
+        for key in self._cases:
+            if crc32(key) % _TIDY_MINUTES in turns:
+                self._case(key).forget(minute)
+
+    def _told(self, alerts: list[Alert]) -> list[Alert]:
+        """The alerts of the kinds wanted, and what they are to the brands whose rivals they hit."""
+        told = []
+        for alert in alerts:
+            if alert.kind in self._kinds:
+                told.append(alert)
+            if alert.kind == "gap" and "rival" in self._kinds:
+                told += [self._as_rival(alert, key) for key in self._brand(alert.brand).rival_of]
+        return told
+
+    def _as_rival(self, alert: Alert, brand: str) -> Alert:
+        """A brand's alert, as those hear of it who have the brand for a rival: low in key."""
+        identity = f"{brand}.rival.{alert.id}"
+        status = "firing" if alert.status == "escalated" else alert.status
+        told = msgspec.structs.replace(
             alert,
-            notification=f"{alert.id}.{status}",
+            id=identity,
+            notification=f"{identity}.{status}",
+            kind="rival",
+            brand=brand,
+            brand_name=self._brand(brand).name,
+            rival=alert.brand_name,
+            team="none",
             status=status,
-            updated=datetime.fromtimestamp(now, UTC),
-            seen=judgement.seen,
-            probability=judgement.probability,
-            share=round(self._share(brand, minute, judgement.seen), 4),
-            reach=sum(p.followers for p in recent),
-            peak=max(alert.peak, judgement.seen),
-            posts=tuple(sorted(recent, key=lambda p: -p.followers)[:POSTS_SHOWN]) or alert.posts,
+            severity=min(alert.severity, RIVAL_SEVERITY),
+            score_before=None,
+            score_now=None,
+            acknowledged=None,
+        )
+        silence = self._orders.silence_of(told, alert.updated)
+        held_back = alert.silenced if alert.silenced in (COOL_DOWN, LIMIT) else None
+        return msgspec.structs.replace(told, silenced=silence.id if silence else held_back)
+
+    def _measured(self, brand: str, kind: AlertKind) -> Measured:
+        return Measured(self._state, self._detector, brand, kind, self._rules.min_share)
+
+    def _desk(self, brand: str, kind: AlertKind, case: Case, measured: Measured) -> Desk:
+        def ordinary() -> OrdinaryTalk | None:
+            found = self._state.get(ordinary_key(brand))
+            return found if isinstance(found, OrdinaryTalk) else None
+
+        def messages(minute: int) -> int:
+            others = (self._state.get(case_key(brand, k)) for k in self._watched if k != kind)
+            return sum(
+                told > minute - 60
+                for other in others
+                if isinstance(other, Case)
+                for told in other.messages
+            )
+
+        return Desk(
+            self._rules,
+            self._orders,
+            self._brand(brand),
+            case=case,
+            measured=measured,
+            ordinary=ordinary,
+            score=lambda: self._score(brand),
+            messages=messages,
         )
 
+    def _brand(self, key: str) -> Brand:
+        found = self._brands.get(key)
+        if found is None:
+            found = self._brands[key] = Brand(key)
+        return found
 
-def _keep_post(posts: list[Post], mention: Mention) -> None:
-    event = mention.event
-    if not event.text or event.activity == "Announce":
-        return
-    text = event.text[:POST_CHARACTERS]
-    if any(post.text == text for post in posts):
-        return
-    posts.append(
-        Post(
-            id=event.id,
-            author=event.actor.name or event.actor.id,
-            text=text,
-            published=event.published,
-            followers=event.actor.followers,
-            url=event.url,
-        )
-    )
-    if len(posts) > POSTS_KEPT:
-        # Reach decides who is shown, recency who is kept: drop the least heard of the older half.
-        older = posts[: POSTS_KEPT // 2]
-        posts.remove(min(older, key=lambda post: post.followers))
+    def _case(self, key: bytes) -> Case:
+        case = self._state[key]
+        assert isinstance(case, Case)
+        return case
+
+
+def _names(touchpoint: str) -> tuple[str, ...]:
+    """The series a mention is counted in."""
+    return (ALL,) if touchpoint == "none" else (touchpoint, ALL)
+
+
+def _moment(minute: int, now: float) -> float:
+    """Now, in its minute; of a minute that is over, its last second."""
+    return min(now, minute * 60.0 + 59.0)
+
+
+def _parts(key: bytes) -> tuple[str, AlertKind]:
+    brand, _, kind = key.decode().partition("|")
+    return brand, "delight" if kind == "delight" else "gap"

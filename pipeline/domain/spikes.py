@@ -2,188 +2,113 @@
 
 Pure and streaming: counts in, judgement out, no look ahead. A series is one brand's negative-gap
 mentions at one touchpoint, or at all of them together.
+
+Windows of 1, 2, 4 … 256 ticks that end now are held against what was expected of them. The
+evidence of the strongest is a likelihood ratio, less what looking at many windows is worth. How
+much evidence chance brings, and how often, is learnt from each series' own stirs, so that the
+budget of false alarms holds where talk is burstier than any model of it. See docs/detector.md.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, lgamma, log, log1p, sqrt
+from math import exp, lgamma, log, sqrt
 from typing import Final
 
 import msgspec
 
-MINUTES_PER_HOUR: Final = 60
-RECENT_MINUTES: Final = 180
-"""Minutes kept one by one: the longest window, and an hour for what arrives late."""
+from pipeline.domain import baseline
+from pipeline.domain.baseline import HOUR, KEPT, SCALES, WINDOWS, Grid, Usual
+from pipeline.domain.chance import negative_binomial_tail, surprise
+from pipeline.domain.recent import Recent
 
-BASELINE_HOURS: Final = 7 * 24
-"""Hours of past that set the expectation."""
+MINUTE: Final = 60.0
+WEEK: Final = 604_800.0
 
-WARM_HOURS: Final = 6
-"""Below so many hours of past a series is cold."""
+SERIES_OF_A_BRAND: Final = 8
+"""Seven touchpoints and the whole share a brand's budget."""
 
-PRIOR_HOURS: Final = 2.0
 PRIOR_RATE: Final = 4.0
-"""A cold series is taken to have seen two hours at four mentions an hour: enough that a first
-handful of complaints is no alert, little enough that a day of real history outweighs it."""
+"""Mentions an hour that a new series is taken to have: enough that a first handful of complaints
+is no alert, little enough that some hours of real history outweigh it."""
 
-LEAST_DISPERSION: Final = 0.05
-"""Talk is never as regular as Poisson: people answer each other."""
+CHANCE_STIRS: Final = 0.5
+"""In a series that is as the model says, evidence rises above e about `CHANCE_STIRS` · exp(−e)
+times in as long as the longest window: so that busy and trending series have about as many stirs
+as are meant (column "stirs a week" of `python -m benchmarks.incidents`). Where it is otherwise,
+that is learnt."""
 
+LEAST_STIR: Final = 2.5
+"""Evidence below this is no stir, however many false alarms are allowed."""
 
-class Counts(msgspec.Struct, array_like=True):
-    """A series' past.
+STIRS_PER_ALARM: Final = 8.0
+"""The tail of the evidence is learnt from stirs that chance brings so many times as often as the
+false alarms allowed: often enough to learn from, rare enough to be alike."""
 
-    Attributes:
-        since: First hour counted (number since the epoch); hours without mentions count as zero.
-        minutes: Recent minutes to mentions.
-        hours: Hours to mentions.
-        excluded: Hours in which a spike was open: no part of what is usual.
-    """
+PRIOR_STIRS: Final = 4.0
+PRUDENCE: Final = 1.0
+"""What a series is taken to have seen before it begins: so many stirs, and a tail so many times
+as heavy as the model's. Real talk is burstier than any model."""
 
-    since: int
-    minutes: dict[int, int] = msgspec.field(default_factory=dict)
-    hours: dict[int, int] = msgspec.field(default_factory=dict)
-    excluded: list[int] = msgspec.field(default_factory=list)
+STRONGEST: Final = 3.0
+"""Stirs beyond so many times the usual excess count as that: a real incident must not raise the
+threshold for the next."""
 
-    def count(self, minute: int) -> None:
-        """Add a mention at `minute` (number since the epoch)."""
-        self.minutes[minute] = self.minutes.get(minute, 0) + 1
-        hour = minute // MINUTES_PER_HOUR
-        self.hours[hour] = self.hours.get(hour, 0) + 1
+STIRS_HALF_LIFE: Final = 8 * 168.0
+"""Hours after which a stir weighs half."""
 
-    def seen(self, minute: int, window: int) -> int:
-        """Mentions in the `window` minutes that end with `minute`."""
-        counts = self.minutes
-        return sum(counts.get(m, 0) for m in range(minute - window + 1, minute + 1))
+REST_HOURS: Final = 4.0
+"""So long talk must be as usual before another incident can begin."""
 
-    def first(self, minute: int, window: int) -> int:
-        """First minute with a mention in the `window` minutes that end with `minute`."""
-        for m in range(minute - window + 1, minute + 1):
-            if self.minutes.get(m):
-                return m
-        return minute
+CALM_HOURS: Final = 0.25
+MOST_CALM_HOURS: Final = 1.0
+"""So long it must be as usual to be called calm; as long as the window that an incident showed in,
+but no longer than an hour."""
 
-    def exclude(self, hour: int) -> None:
-        """Keep `hour` out of the expectation."""
-        if hour not in self.excluded:
-            self.excluded.append(hour)
+ADOPTION_HOURS: Final = 24.0
+LEAST_ADOPTION_HOURS: Final = 2.0
+"""What has lasted so long is the new usual; sooner where the past before it was shorter."""
 
-    def forget(self, minute: int) -> None:
-        """Drop what no judgement at `minute` or later needs."""
-        if len(self.minutes) > RECENT_MINUTES // 2:
-            oldest = minute - RECENT_MINUTES
-            self.minutes = {m: n for m, n in self.minutes.items() if m > oldest}
-        oldest_hour = baseline_hour(minute, RECENT_MINUTES) - BASELINE_HOURS
-        if any(h < oldest_hour for h in self.hours):
-            self.hours = {h: n for h, n in self.hours.items() if h >= oldest_hour}
-            self.excluded = [h for h in self.excluded if h >= oldest_hour]
+ONSETS: Final = 24
+"""Ticks at most that are tried as onset."""
 
-
-class Baseline(msgspec.Struct, frozen=True, array_like=True):
-    """What is usual: mean mentions an hour, and how much more they vary than Poisson counts.
-
-    Attributes:
-        before: The hour (number since the epoch) before which the past was looked at.
-        hourly: Mean mentions an hour.
-        dispersion: φ of the negative binomial: variance = mean + φ · mean².
-        cold: The past is shorter than `WARM_HOURS`.
-    """
-
-    before: int
-    hourly: float
-    dispersion: float
-    cold: bool
-
-
-def baseline_hour(minute: int, window: int) -> int:
-    """The hour that holds the start of the `window` minutes ending with `minute`."""
-    return (minute - window + 1) // MINUTES_PER_HOUR
-
-
-def baseline(counts: Counts, before: int) -> Baseline:
-    """The expectation from the whole hours before hour `before`.
-
-    Mean and dispersion by the method of moments, drawn towards a prior of `PRIOR_HOURS`.
-    """
-    first = max(counts.since, before - BASELINE_HOURS)
-    past = [counts.hours.get(h, 0) for h in range(first, before) if h not in counts.excluded]
-    hours = len(past)
-    mean = (sum(past) + PRIOR_RATE * PRIOR_HOURS) / (hours + PRIOR_HOURS)
-    squares = sum((n - mean) ** 2 for n in past) + PRIOR_HOURS * (mean + mean * mean)
-    variance = squares / (hours + PRIOR_HOURS)
-    spread = max(LEAST_DISPERSION, (variance - mean) / (mean * mean))
-    # The mean itself is uncertain: its own relative variance adds to the dispersion.
-    uncertainty = variance / (mean * mean * (hours + PRIOR_HOURS))
-    return Baseline(before, mean, spread + uncertainty, cold=hours < WARM_HOURS)
-
-
-def tail(at_least: int, mean: float, dispersion: float) -> float:
-    """P(X ≥ at_least) for a negative binomial with variance mean + dispersion · mean².
-
-    Summed from the tail's first term on, so that tiny probabilities keep their digits.
-    """
-    if at_least <= 0:
-        return 1.0
-    size = 1.0 / dispersion
-    rise = mean / (mean + size)
-    log_term = (
-        lgamma(at_least + size)
-        - lgamma(size)
-        - lgamma(at_least + 1)
-        + size * (-log1p(mean / size))
-        + at_least * log(rise)
-    )
-    term = exp(log_term)
-    total = 0.0
-    count = at_least
-    while True:
-        total += term
-        count += 1
-        ratio = (count - 1 + size) / count * rise
-        term *= ratio
-        # `<=` also ends the sum where every term is too small for a float: the chance is 0.
-        if ratio < 1 and term / (1 - ratio) <= total * 1e-9:
-            return min(1.0, total)
-        if total >= 1.0:
-            return 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """How unusual a window is.
-
-    Attributes:
-        seen: Mentions in the window.
-        expected: Mentions the past led to expect in it.
-        probability: Chance of `seen` or more, were everything as usual.
-        cold: The past is short.
-    """
-
-    seen: int
-    expected: float
-    probability: float
-    cold: bool
-
-    @property
-    def usual_at_most(self) -> float:
-        """A count nobody would remark on: two standard deviations above expectation (Poisson)."""
-        return self.expected + 2 * sqrt(self.expected)
-
-
-def judge(counts: Counts, usual: Baseline, minute: int, window: int) -> Judgement:
-    """Judge the `window` minutes that end with `minute` against what is usual."""
-    seen = counts.seen(minute, window)
-    expected = usual.hourly * window / MINUTES_PER_HOUR
-    # Below expectation nothing is a spike; the exact tail is not needed.
-    probability = 1.0 if seen <= expected else tail(seen, expected, usual.dispersion)
-    return Judgement(seen, expected, probability, usual.cold)
+ESCALATION: Final = 3.0
+"""Evidence so many times as strong as when last told is news."""
 
 
 class Past(msgspec.Struct, array_like=True):
-    """What a series has seen, and what it has learnt to expect. Opaque to all but `Detector`."""
+    """What a series has seen, and what it has learnt to expect. Opaque to all but `Detector`.
 
-    counts: Counts
+    A stir is a time in which the evidence is beyond what chance brings now and then; it becomes
+    an incident when the evidence crosses the threshold, and ends when talk is as usual again.
+
+    Attributes:
+        now: The running tick.
+        usual: What is expected.
+        recent: The latest counts.
+        floor: Windows reach back to this tick at most: to the end of the last stir.
+        peak: Strongest evidence of the stir; 0 when there is none.
+        width: Ticks of the window that had it.
+        began: First tick of the stir.
+        record: Evidence when last told.
+        stirs: Stirs of the past, fading.
+        excess: Sum of log(peak / level of stirs) over them, fading.
+        weeks: Weeks they were seen in, fading.
+        heard: Mentions came since it was judged last.
+    """
+
+    now: int
+    usual: Usual
+    recent: Recent
+    floor: int
+    peak: float = 0.0
+    width: int = 0
+    began: int = 0
+    record: float = 0.0
+    stirs: float = 0.0
+    excess: float = 0.0
+    weeks: float = 0.0
+    heard: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,13 +118,16 @@ class Verdict:
     Attributes:
         spike: The evidence is beyond what the budget of false alarms allows by chance.
         score: Evidence on a scale of 0 to 1; 0.5 is where `spike` begins.
-        probability: Chance of so much in that window, were everything as usual.
+        probability: Chance of so much in that window, were everything as usual; 1 where nothing
+            stands out.
         seen: Mentions in the window with the strongest evidence.
         expected: Mentions the past led to expect in it.
-        window_minutes: Length of that window.
-        onset: Its first minute with a mention.
+        window_minutes: Length of that window, in ticks.
+        onset: The tick with a mention in it since which talk is most unusual.
         calm: Talk is back to what is usual.
         cold: The past is too short to have learnt from: the expectation rests on a prior.
+        news: The score again, but against what was told before where that was more: 0.5 and above
+            is news, at first and whenever the evidence has grown `ESCALATION` times.
     """
 
     spike: bool
@@ -211,55 +139,315 @@ class Verdict:
     onset: int
     calm: bool
     cold: bool
+    news: float = 0.0
 
 
 class Detector:
     """Judges series of counts, one at a time, as mentions arrive.
 
+    Time is counted in ticks since the epoch; where mentions are counted live, a tick is a minute.
+
     Args:
         budget: False alarms a week allowed to one brand.
         min_mentions: Fewer in a window are never a spike.
+        series: Series that share the budget.
+        tick: Seconds a tick lasts.
+        rate: Mentions an hour a new series is taken to have; None where counts may be of any
+            size: nothing is a spike then before a day is over.
     """
 
-    def __init__(self, *, budget: float = 1.0, min_mentions: int = 8) -> None:
-        self._chance = budget * 1e-6
+    def __init__(
+        self,
+        *,
+        budget: float = 1.0,
+        min_mentions: int = 8,
+        series: int = SERIES_OF_A_BRAND,
+        tick: float = MINUTE,
+        rate: float | None = PRIOR_RATE,
+    ) -> None:
+        self._budget = budget / series
         self._least = min_mentions
+        self._rate = rate
+        self._grid = Grid(tick)
+        self._rest = min(WINDOWS[-1], self._grid.ticks(REST_HOURS))
+        self._quiet = min(self._rest, self._grid.ticks(CALM_HOURS))
+        self._most_quiet = min(self._rest, self._grid.ticks(MOST_CALM_HOURS))
+        self._fade = self._grid.fade(STIRS_HALF_LIFE)
+        # Short windows are many, and chance has as many goes: a window of half the length must be
+        # twice as unlikely.
+        self._looks = tuple(log(2.0) * (SCALES - 1 - scale) for scale in range(SCALES))
+        allowed = STIRS_PER_ALARM * self._budget
+        longest = WINDOWS[-1] * tick / WEEK
+        self._stir = max(LEAST_STIR, log(CHANCE_STIRS / (longest * allowed)))
+        self._prior_weeks = PRIOR_STIRS / allowed
+        # The mean of log(e / stir) where e exceeds `stir` exponentially is just below this.
+        self._prior_excess = PRIOR_STIRS * PRUDENCE * log(1.0 + 1.0 / self._stir)
 
     def past(self, minute: int) -> Past:
         """A series known since `minute`, so far without a mention."""
-        return Past(Counts(minute // MINUTES_PER_HOUR))
+        usual = baseline.unlearnt(self._grid, minute // self._grid.slot, self._rate)
+        return Past(minute, usual, Recent(minute), minute)
 
-    def count(self, past: Past, minute: int, mentions: int = 1) -> None:
+    def count(self, past: Past, minute: int, mentions: float = 1) -> None:
         """Add mentions at `minute`; late ones too, while their minute is kept."""
-        for _ in range(mentions):
-            past.counts.count(minute)
+        if minute > past.now:
+            self._advance(past, minute)
+        if mentions and minute > past.now - KEPT:
+            past.recent.add(minute, mentions)
+            past.heard = True
 
     def judge(self, past: Past, minute: int) -> Verdict:
         """Judge what was seen up to and in `minute`; learns from the time that is over."""
-        counts, window = past.counts, 15
-        counts.forget(minute)
-        found = judge(counts, baseline(counts, baseline_hour(minute, window)), minute, window)
-        spike = found.probability < self._chance and found.seen >= self._least
-        if spike:
-            counts.exclude(minute // MINUTES_PER_HOUR)
-        evidence = log(max(found.probability, 1e-300)) / log(self._chance)
+        if minute > past.now:
+            self._advance(past, minute)
+        end = minute + 1
+        evidence, window, seen, expected = self._strongest(past, minute)
+        cold = self._cold(past)
+        if cold and self._rate is None:
+            evidence = 0.0
+        probability, onset = 1.0, end - window
+        if evidence >= self._stir:
+            onset = self._onset(past, end - window, end)
+            if past.recent.between(onset, end) < self._least:
+                evidence = 0.0  # usual talk does not make a handful of mentions more
+        if evidence >= self._stir:
+            probability = negative_binomial_tail(
+                seen, expected, self._dispersion(past.usual, window)
+            )
+        elif not evidence:
+            window = self._quiet
+            seen = past.recent.between(end - window, end)
+            expected = self.expected(past, minute, window)
+            onset = past.recent.first(end - window, end)
+        threshold = self._threshold(past)
+        news = self._note(past, minute, evidence, window, threshold)
+        calm = not past.peak or self._as_usual(past, end, self._quiet, self._most_quiet)
         return Verdict(
-            spike=spike,
-            score=evidence / (1 + evidence),
-            probability=found.probability,
-            seen=found.seen,
-            expected=found.expected,
+            spike=evidence >= threshold and not calm,
+            score=evidence / (evidence + threshold),
+            probability=probability,
+            seen=seen,  # type: ignore[arg-type] # whole where whole mentions were counted
+            expected=expected,
             window_minutes=window,
-            onset=counts.first(minute, window),
-            calm=found.seen <= found.usual_at_most,
-            cold=found.cold,
+            onset=onset,
+            calm=calm,
+            cold=cold,
+            news=news,
         )
 
     def seen(self, past: Past, minute: int, window: int) -> int:
-        """Mentions in the `window` minutes (up to 3 h) that end with `minute`."""
-        return past.counts.seen(minute, window)
+        """Mentions in the `window` minutes (up to 5 h) that end with `minute`."""
+        return past.recent.between(minute + 1 - window, minute + 1)  # type: ignore[return-value]
 
     def expected(self, past: Past, minute: int, window: int) -> float:
-        """Mentions expected in the `window` minutes that end with `minute`."""
-        usual = baseline(past.counts, baseline_hour(minute, window))
-        return usual.hourly * window / MINUTES_PER_HOUR
+        """Mentions expected in the `window` minutes (up to 5 h) that end with `minute`."""
+        usual, grid = past.usual, self._grid
+        return baseline.expected_before(usual, grid, minute + 1) - baseline.expected_before(
+            usual, grid, minute + 1 - window
+        )
+
+    def band(self, past: Past, minute: int) -> tuple[float, float]:
+        """Between what counts nobody would remark on in `minute`: two standard deviations."""
+        mean = self.expected(past, minute, 1)
+        away = 2.0 * sqrt(mean + self._dispersion(past.usual, 1) * mean * mean)
+        return max(0.0, mean - away), mean + away
+
+    def _cold(self, past: Past) -> bool:
+        return past.usual.learnt * self._grid.slot_hours < baseline.WARM_HOURS
+
+    def _dispersion(self, usual: Usual, window: int) -> float:
+        return usual.dispersion[min(SCALES, window.bit_length()) - 1] + usual.doubt
+
+    def _strongest(self, past: Past, minute: int) -> tuple[float, int, float, float]:
+        """Evidence, length, mentions and expectation of the strongest window that ends now."""
+        recent, usual, grid = past.recent, past.usual, self._grid
+        end = minute + 1
+        total = recent.before(end)
+        due = baseline.expected_before(usual, grid, end)
+        doubt = usual.doubt
+        best, best_window, best_seen, best_expected = 0.0, 0, 0.0, 0.0
+        for scale, window in enumerate(WINDOWS):
+            start = end - window
+            if start < past.floor:
+                start = past.floor
+            seen = total - recent.before(start)
+            if seen >= self._least:
+                expected = due - baseline.expected_before(usual, grid, start)
+                if seen > expected > 0.0:
+                    evidence = (
+                        surprise(seen, expected, usual.dispersion[scale] + doubt)
+                        - self._looks[scale]
+                    )
+                    if evidence > best:
+                        best, best_window = evidence, end - start
+                        best_seen, best_expected = seen, expected
+            if start == past.floor:
+                break
+        return best, best_window, best_seen, best_expected
+
+    def _onset(self, past: Past, start: int, end: int) -> int:
+        """The likeliest first tick of what shows from `start` to `end`."""
+        recent, usual, grid = past.recent, past.usual, self._grid
+        ticks = recent.active(start, end)
+        total, due = recent.before(end), baseline.expected_before(usual, grid, end)
+        onset, most = start, -1.0
+        for tick in ticks[:: len(ticks) // ONSETS + 1]:
+            evidence = surprise(
+                total - recent.before(tick),
+                due - baseline.expected_before(usual, grid, tick),
+                self._dispersion(usual, end - tick),
+            )
+            if evidence > most:
+                onset, most = tick, evidence
+        return onset
+
+    def _threshold(self, past: Past) -> float:
+        """Evidence that chance brings no more often than the budget allows.
+
+        Peaks of stirs are taken to be Pareto distributed beyond the level that makes them one.
+        What matters is the next one's chance given the few that were seen (Lomax distributed in
+        the logarithm), not that of the likeliest Pareto: a tail known from few is no light one.
+        """
+        stirs = PRIOR_STIRS + past.stirs
+        often = stirs / (self._prior_weeks + past.weeks)
+        ratio = often / self._budget
+        if ratio <= 1.0:
+            return self._stir
+        excess = self._prior_excess + past.excess
+        return self._stir * exp(excess * (ratio ** (1.0 / stirs) - 1.0))
+
+    def _tail(self, past: Past) -> float:
+        """Mean excess of the logarithm: Hill's estimator, with a prior."""
+        return (self._prior_excess + past.excess) / (PRIOR_STIRS + past.stirs)
+
+    def _note(
+        self, past: Past, minute: int, evidence: float, window: int, threshold: float
+    ) -> float:
+        """Remember the evidence; returns how much of it is news."""
+        bar = max(threshold, ESCALATION * past.record)
+        heard, past.heard = past.heard, False
+        if evidence >= self._stir and heard:
+            if not past.peak:
+                past.began = minute + 1 - window
+            if evidence > past.peak:
+                past.peak, past.width = evidence, window
+            if past.record < threshold <= evidence:
+                past.record = evidence
+                return evidence / (evidence + threshold)
+            if evidence >= ESCALATION * past.record:
+                past.record = evidence
+                return evidence / (evidence + bar)
+        # Nobody needs to hear again what was heard.
+        return evidence / (evidence + ESCALATION * bar)
+
+    def _as_usual(self, past: Past, end: int, least: int, most: int) -> bool:
+        """Whether mentions before `end` were no more than usual, for as long as matters."""
+        length = max(least, min(past.width, most))
+        start = end - length
+        if past.peak and start < past.began:
+            return False
+        seen = past.recent.between(start, end)
+        if not seen:
+            return True
+        mean = baseline.expected_before(past.usual, self._grid, end)
+        mean -= baseline.expected_before(past.usual, self._grid, start)
+        return seen <= mean + sqrt(mean + self._dispersion(past.usual, length) * mean * mean)
+
+    def _advance(self, past: Past, minute: int) -> None:
+        """Let ticks pass: end the stir when it is over, learn from each slot that is."""
+        grid, usual = self._grid, past.usual
+        while past.now < minute:
+            slot_end = (usual.slot + 1) * grid.slot
+            if past.peak:
+                past.now += 1
+                if self._as_usual(past, past.now, self._rest, self._rest):
+                    self._end_stir(past)
+            else:
+                past.now = min(minute, slot_end)
+            if past.now >= slot_end:
+                self._end_slot(past)
+                if not past.peak and not past.recent.ticks:
+                    self._skip(past, minute)
+
+    def _end_slot(self, past: Past) -> None:
+        usual, grid = past.usual, self._grid
+        baseline.learn(usual, grid, past.recent, stirred=past.peak > 0.0, floor=past.floor)
+        if not self._cold(past):
+            past.weeks = past.weeks * self._fade + grid.slot_hours * HOUR / WEEK
+            past.stirs *= self._fade
+            past.excess *= self._fade
+        past.recent.forget(past.now - KEPT)
+        if past.peak:
+            lasted = past.now - past.began
+            known = past.began - (usual.slot - usual.learnt) * grid.slot
+            needed = min(grid.ticks(ADOPTION_HOURS), max(known, grid.ticks(LEAST_ADOPTION_HOURS)))
+            if lasted >= needed:
+                baseline.adopt(usual, grid)
+                self._end_stir(past)
+
+    def _end_stir(self, past: Past) -> None:
+        if not self._cold(past):  # before, the expectation was at fault
+            tail = self._tail(past)
+            excess = min(log(past.peak / self._stir), STRONGEST * tail)
+            past.stirs += 1.0
+            past.excess += excess / (1.0 - exp(-STRONGEST))  # cutting takes that off an exponential
+        past.peak, past.width, past.record = 0.0, 0, 0.0
+        past.floor = past.now
+
+    def _skip(self, past: Past, minute: int) -> None:
+        """Of a very long silence only the end is learnt."""
+        grid, usual = self._grid, past.usual
+        absent = (minute // grid.slot - usual.slot) - int(
+            baseline.LONGEST_ABSENCE / grid.slot_hours
+        )
+        if absent > 0:
+            baseline.skip(usual, absent)
+            past.now = usual.slot * grid.slot
+
+
+ODDS_VARIANCE: Final = 0.1
+"""Variance of the log-odds of a series' share of the talk from one window to the next, beyond
+chance: topics come and go, so the usual share is right to about a third."""
+
+
+def share_probability(seen: int, talk: int, expected: float, expected_talk: float) -> float:
+    """Chance of so large a share of the talk, were the shares as usual.
+
+    When a brand is talked of five times as much, five times the complaints are no news. Given the
+    talk, the series' part of it is beta-binomial around its usual share: P(X ≥ seen), with
+    X ~ BetaBinomial(talk, m·c, (1 − m)·c), m = expected / expected_talk, and the concentration c
+    such that the log-odds of the share vary by `ODDS_VARIANCE`.
+
+    Args:
+        seen: Mentions of the series in a window.
+        talk: All mentions of the brand in it, those of the series included.
+        expected: Mentions of the series expected in it.
+        expected_talk: Mentions of the brand expected in it.
+    """
+    talk = max(seen, talk)
+    if seen <= 0:
+        return 1.0
+    usual = min(0.99, max(0.001, expected / expected_talk)) if expected_talk > 0 else 0.99
+    concentration = 1.0 / (ODDS_VARIANCE * usual * (1.0 - usual)) - 1.0
+    a, b = usual * concentration, (1.0 - usual) * concentration
+    rest = talk - seen
+    term = exp(
+        lgamma(talk + 1)
+        - lgamma(seen + 1)
+        - lgamma(rest + 1)
+        + lgamma(seen + a)
+        + lgamma(rest + b)
+        - lgamma(talk + a + b)
+        + lgamma(a + b)
+        - lgamma(a)
+        - lgamma(b)
+    )
+    total = term
+    for x in range(seen, talk):
+        ratio = (talk - x) / (x + 1) * (x + a) / (talk - x - 1 + b)
+        term *= ratio
+        total += term
+        # Once they fall, terms fall ever faster: what is left is less than a geometric series.
+        if ratio < 1.0 and term <= (1.0 - ratio) * total * 1e-9:
+            break
+    return min(1.0, total)

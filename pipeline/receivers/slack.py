@@ -1,145 +1,203 @@
-"""Slack, by an incoming webhook: the alert as a message that can be acted on without leaving it.
+"""Slack: the alert as blocks that can be acted on without leaving the channel.
 
-Slack takes no id to drop repeats by: an attempt whose answer was lost shows as a second message.
+Two ways. An incoming webhook can only post: each piece of news is a message. A bot's token can edit
+and thread: the first message is kept up to date, and news stands in its thread (shown in the
+channel too when an alert escalates). Slack takes no id to drop repeats by: an attempt whose answer
+was lost shows as a second message.
 
-What authors wrote is hostile until shown: it goes into `plain_text`, which Slack neither formats
-nor links, with its control sequences escaped and its mentions and addresses broken up.
+The blocks are built here, since Apprise sends Slack only text and attachments. Whatever is not
+wholly our own goes into `plain_text`, which Slack neither formats nor links, with its control
+sequences escaped.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-import aiohttp
 import msgspec
 
-from pipeline.receivers import Outcome
-from pipeline.receivers.http import post
-from pipeline.records import Alert, Post
+from pipeline.receivers import Notice, Outcome, Rate
+from pipeline.receivers.editing import keep_up
+from pipeline.receivers.http import LONG_ANSWER_BYTES, HttpReceiver
+from pipeline.receivers.settings import SlackReceiver
+from pipeline.receivers.story import Quote, Story, fitted, story_of
+from pipeline.receivers.text import Link
 
-# Limits of Slack (https://docs.slack.dev/reference/block-kit/blocks).
+# https://docs.slack.dev/reference/block-kit/blocks and, below it, header-block, section-block,
+# context-block.
 MAX_BLOCKS: Final = 50
 MAX_HEADER: Final = 150
 MAX_SECTION: Final = 3000
-MAX_LINK: Final = 3000
+MAX_FIELDS: Final = 10
+MAX_FIELD: Final = 2000
+MAX_ELEMENTS: Final = 10
 
-# Our own: a message that is read, not scrolled past.
-MAX_POSTS: Final = 3
-MAX_POST: Final = 500
-MAX_AUTHOR: Final = 80
-
-_SIGN: Final = {"firing": "🔴", "escalated": "🔺", "resolved": "✅"}
+RATE: Final = Rate(per_second=1.0, burst=3)
+"""Short bursts are tolerated (https://docs.slack.dev/apis/web-api/rate-limits)."""
 
 Block = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Slack:
+class Slack(HttpReceiver[SlackReceiver]):
     """Receiver for a Slack channel, by the address of an incoming webhook."""
 
-    session: aiohttp.ClientSession
-    target: Callable[[], str]
-    timeout: float
-    page_url: str | None = None
+    rate = RATE
+    refreshes = False
+    folds = True
 
-    async def send(self, alert: Alert, notification: str) -> Outcome:
-        """As `Receiver.send`; the notification id does not reach Slack."""
-        body = msgspec.json.encode(message(alert, page_url=self.page_url))
-        return await post(self.session, self.target, body, headers={}, timeout=self.timeout)
+    async def send(self, notice: Notice) -> Outcome:
+        """As `Receiver.send`."""
+        body = msgspec.json.encode(message(story_of(notice, page_url=self._page_url)))
+        answer = await self._http.call(self._settings.target, body)
+        return answer if isinstance(answer, Outcome) else answer.outcome()
 
 
-def message(alert: Alert, *, page_url: str | None) -> dict[str, Any]:
-    """The payload of an incoming webhook for an alert's present state."""
-    title = _title(alert)
+class _Said(msgspec.Struct):
+    """An answer of the Web API, as far as it is used: 200 also for what failed."""
+
+    ok: bool
+    error: str = "unknown"
+    ts: str = ""
+    channel: str = ""
+
+
+_NO_MESSAGE: Final = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
+_REFUSED: Final = frozenset(
+    {"invalid_blocks", "invalid_blocks_format", "msg_too_long", "no_text", "invalid_arguments"}
+)
+
+
+class SlackBot(HttpReceiver[SlackReceiver]):
+    """Receiver for a Slack channel, by a bot's token."""
+
+    rate = RATE
+    refreshes = True
+    folds = True
+
+    async def send(self, notice: Notice) -> Outcome:
+        """As `Receiver.send`."""
+        story = story_of(notice, page_url=self._page_url)
+        whole = message(story)
+
+        async def first() -> Outcome:
+            return _outcome(
+                await self._call("chat.postMessage", whole | {"channel": self._settings.channel})
+            )
+
+        async def edit(handle: str) -> Outcome | None:
+            channel, ts = handle.split(" ")
+            said = await self._call("chat.update", whole | {"channel": channel, "ts": ts})
+            if isinstance(said, _Said) and said.error in _NO_MESSAGE:
+                return None
+            return _outcome(said)
+
+        async def reply(handle: str) -> Outcome:
+            channel, ts = handle.split(" ")
+            return _outcome(
+                await self._call(
+                    "chat.postMessage",
+                    news(story)
+                    | {
+                        "channel": channel,
+                        "thread_ts": ts,
+                        "reply_broadcast": notice.alert.status == "escalated",
+                    },
+                ),
+                handle=handle,
+            )
+
+        return await keep_up(notice, first=first, edit=edit, reply=reply)
+
+    async def _call(self, method: str, body: dict[str, Any]) -> _Said | Outcome:
+        answer = await self._http.call(
+            lambda: f"{self._settings.api}/{method}",
+            msgspec.json.encode(body),
+            headers=lambda: {
+                "Authorization": f"Bearer {self._settings.credential()}",
+                "Content-Type": "application/json; charset=utf-8",
+            },
+            most=LONG_ANSWER_BYTES,
+        )
+        if isinstance(answer, Outcome):
+            return answer
+        said = answer.read(_Said) if answer.status == 200 else None
+        if said is not None:
+            return said
+        outcome = answer.outcome()
+        if outcome.kind == "delivered":
+            return Outcome("retry", "an answer that Slack does not give")
+        return outcome
+
+
+def _outcome(said: _Said | Outcome, *, handle: str | None = None) -> Outcome:
+    if isinstance(said, Outcome):
+        return said
+    if said.ok:
+        return Outcome("delivered", "answer ok", handle=handle or f"{said.channel} {said.ts}")
+    code = said.error if said.error.isidentifier() and len(said.error) <= 60 else "unknown"
+    return Outcome("refused" if code in _REFUSED else "retry", f"Slack says {code}")
+
+
+def message(story: Story) -> dict[str, Any]:
+    """The message of an alert, for an incoming webhook and, with a channel, for the Web API."""
+    return fitted(story, _message, lambda payload: len(payload["blocks"]) <= MAX_BLOCKS)
+
+
+def _message(story: Story) -> dict[str, Any]:
     blocks: list[Block] = [
-        {"type": "header", "text": _plain(title, MAX_HEADER)},
-        {"type": "section", "text": _mrkdwn(_story(alert))},
-        {"type": "section", "fields": [_mrkdwn(field) for field in _fields(alert)]},
+        {"type": "header", "text": _plain(story.title, MAX_HEADER)},
+        _section("\n".join(story.lead)),
     ]
-    for post_ in alert.posts[:MAX_POSTS]:
-        blocks += _quote(post_)
-    notes = []
-    if alert.cold:
-        notes.append(_mrkdwn("The brand's history is short: the expectation is a careful guess."))
-    if page_url and (link := _link(page_url, "Open the live page")):
-        notes.append(_mrkdwn(link))
+    for at in range(0, len(story.facts), MAX_FIELDS // 2):
+        facts = story.facts[at : at + MAX_FIELDS // 2]
+        fields = [
+            field
+            for name, value in facts
+            for field in (_mrkdwn(f"*{name}*"), _plain(value, MAX_FIELD))
+        ]
+        blocks.append({"type": "section", "fields": fields})
+    if story.said:
+        blocks.append(_section(f"What sets it apart: {story.said}"))
+    if story.curve:
+        blocks.append(_section(story.curve))
+    for quote in story.quotes:
+        blocks += _quote(quote)
+    notes = [_plain(note, MAX_SECTION) for note in story.notes]
+    if story.link:
+        notes.append(_mrkdwn(_link(story.link, "Open the live page")))
     if notes:
-        blocks.append({"type": "context", "elements": notes})
+        blocks.append({"type": "context", "elements": notes[:MAX_ELEMENTS]})
+    return _payload(story, blocks)
+
+
+def news(story: Story) -> dict[str, Any]:
+    """What is said in the thread when something changes."""
+    return _payload(story, [_section("\n".join((story.title, *story.lead)))])
+
+
+def _payload(story: Story, blocks: list[Block]) -> dict[str, Any]:
     return {
         # What notifications and screen readers show.
-        "text": escape(title, MAX_SECTION),
-        "blocks": blocks[:MAX_BLOCKS],
+        "text": escape(story.title, MAX_SECTION),
+        "blocks": blocks,
         "unfurl_links": False,
         "unfurl_media": False,
     }
 
 
-def _title(alert: Alert) -> str:
-    about = "" if alert.touchpoint == "all" else f" on {alert.touchpoint}"
-    said = {
-        "firing": f"disappointment{about} is above what is usual",
-        "escalated": f"disappointment{about} keeps growing",
-        "resolved": f"talk{about} is back to usual",
-    }[alert.status]
-    return f"{_SIGN[alert.status]} {alert.brand_name}: {said}"
-
-
-def _story(alert: Alert) -> str:
-    """What was seen and expected, and since when."""
-    about = "" if alert.touchpoint == "all" else f" about *{escape(alert.touchpoint, 100)}*"
-    posts = "post tells" if alert.seen == 1 else "posts tell"
-    lines = [
-        f"*{alert.seen:,}* {posts} of falling short{about} "
-        f"in {alert.window_minutes} minutes; about *{alert.expected:,.1f}* expected.",
-        f"Since {_moment(alert.onset)}.",
-    ]
-    if alert.status == "resolved":
-        lines.append(
-            f"Back to usual at {_moment(alert.updated)}; at most {alert.peak:,} at a time."
-        )
-    return "\n".join(lines)
-
-
-def _fields(alert: Alert) -> list[str]:
-    reach = "1 follower" if alert.reach == 1 else f"{alert.reach:,} followers"
-    fields = [
-        f"*Team that answers*\n{escape(alert.team, 100)}",
-        f"*Share of the brand's talk*\n{alert.share:.0%}",
-        f"*Reach of those who spoke*\n{reach}",
-    ]
-    if alert.status != "resolved":
-        fields.append(f"*Chance of so many, were all as usual*\n{_odds(alert.probability)}")
-    return fields
-
-
-def _odds(probability: float) -> str:
-    if probability >= 0.01:
-        return f"{probability:.0%}"
-    if probability < 1e-9:
-        return "below 1 in 1,000,000,000"
-    return f"1 in {1 / probability:,.0f}"
-
-
-def _quote(post_: Post) -> list[Block]:
+def _quote(quote: Quote) -> list[Block]:
     """A post in its author's words, then whose words and where to read them."""
-    by = clean(post_.author)[:MAX_AUTHOR] or "unnamed"
-    if post_.followers:
-        by += f", {post_.followers:,} follower{'s' if post_.followers != 1 else ''}"
-    elements = [_plain(by, MAX_SECTION), _mrkdwn(_moment(post_.published))]
-    if post_.url and (link := _link(post_.url, "read the post")):
-        elements.append(_mrkdwn(link))
-    text = clean(post_.text)
-    if len(text) > MAX_POST:
-        text = text[: MAX_POST - 1].rstrip() + "…"
-    return [
-        {"type": "section", "text": _plain(f"“{text}”", MAX_SECTION)},
-        {"type": "context", "elements": elements},
-    ]
+    by = ", ".join(filter(None, (quote.author, quote.alike)))
+    elements = [_plain(by, MAX_SECTION), _mrkdwn(_moment(quote.published))]
+    if quote.link:
+        elements.append(_mrkdwn(_link(quote.link, f"read it at {quote.link.host}")))
+    return [_section(f"“{quote.text}”"), {"type": "context", "elements": elements}]
+
+
+def _section(text: str) -> Block:
+    return {"type": "section", "text": _plain(text, MAX_SECTION)}
 
 
 def _plain(text: str, limit: int) -> Block:
@@ -157,15 +215,11 @@ def _moment(moment: datetime) -> str:
     return f"<!date^{int(moment.timestamp())}^{{date_short_pretty}} {{time}}|{fallback}>"
 
 
-def _link(url: str, words: str) -> str | None:
-    """A link, if the address is one that cannot break out of it."""
-    if not re.fullmatch(r"https?://[^\s<>|\"\\^`{}\x00-\x20\x7f]+", url):
-        return None
-    escaped = url.replace("&", "&amp;")
-    return f"<{escaped}|{words}>" if len(escaped) <= MAX_LINK - 100 else None
+def _link(link: Link, words: str) -> str:
+    return f"<{link.url.replace('&', '&amp;')}|{words}>"
 
 
-_ENTITIES: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_ENTITIES: Final[Mapping[str, str]] = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 """The characters that control Slack's text; all others are literal."""
 
 
@@ -183,27 +237,3 @@ def escape(text: str, limit: int) -> str:
         if length > limit:
             return "".join(parts[:kept]) + "…"
     raise AssertionError("a text over the limit is cut")
-
-
-_LIVE: Final = re.compile(r"(?<=[@#])(?=\w)|(?<=:)(?=//)|(?<=www)(?=\.)|(?<=mailto)(?=:)", re.I)
-"""Where mentions and addresses are broken up."""
-
-_BREAK: Final = "\u2060"
-"""Word joiner: shows nothing, and what it stands in is no mention and no address any more."""
-
-_JOINERS: Final = "\u200c\u200d"
-"""The only format characters kept: Persian and Hindi are spelt with them, emoji joined by them."""
-
-
-def clean(text: str) -> str:
-    """What an author wrote, on one line, without control or direction characters.
-
-    Mentions and addresses are broken up so that no client makes them live.
-    """
-    kept = "".join(
-        " "
-        if unicodedata.category(character) in ("Cc", "Cf") and character not in _JOINERS
-        else character
-        for character in text[: 4 * MAX_POST]
-    )
-    return _LIVE.sub(_BREAK, " ".join(kept.split()))

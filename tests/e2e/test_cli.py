@@ -11,8 +11,11 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from models.evaluation import Evaluation
+from models.explain import Explanation
 from models.labels import HEADS
 from pipeline.broker.embedded import EmbeddedBroker
 from pipeline.settings import KafkaSettings, load_settings
@@ -37,7 +40,20 @@ def command(*args: str, stdin: bytes = b"", **env: str) -> subprocess.CompletedP
 
 def test_help_names_every_command_and_every_command_explains_itself() -> None:
     told = command("--help").stdout.decode()
-    for name in ("run", "demo", "send", "classify", "scores", "alerts", "topics", "check"):
+    for name in (
+        "run",
+        "demo",
+        "send",
+        "classify",
+        "evaluate",
+        "scores",
+        "alerts",
+        "silence",
+        "acknowledge",
+        "snooze",
+        "topics",
+        "check",
+    ):
         assert f"\n  {name} " in told
         assert command(name, "--help").returncode == 0
 
@@ -64,7 +80,7 @@ class TestClassify:
         lines = [json.loads(line) for line in result.stdout.splitlines()]
         assert len(lines) == len(texts)
         for labels in lines:
-            assert set(labels) - {"abstained"} == set(HEADS)
+            assert set(labels) - {"abstained", "lang"} == set(HEADS)
             for name, values in HEADS.items():
                 assert labels[name]["label"] in values
                 assert set(labels[name]["probabilities"]) == set(values)
@@ -73,6 +89,7 @@ class TestClassify:
         assert lines[0]["sentiment"]["label"] == "negative"
         assert lines[1]["sentiment"]["label"] == "positive"
         assert lines[2]["abstained"] == "empty"
+        assert (lines[4]["abstained"], lines[4]["lang"]) == ("language", "de")
 
     def test_json_without_a_text_is_named_by_its_line(self) -> None:
         result = command("classify", stdin=b'fine\n{"txt": "no"}\n')
@@ -83,6 +100,54 @@ class TestClassify:
         result = command("classify", stdin=b"\xff\xfe\x00 caf\xe9\n")
         assert result.returncode == 0
         assert len(result.stdout.splitlines()) == 1
+
+
+class TestExplain:
+    TEXTS = b"The food is disgusting \x1b[2J\nWann wird das endlich geliefert?\n"
+
+    def test_words_stand_beside_the_labels_they_moved(self) -> None:
+        told = command("classify", "--explain", stdin=self.TEXTS).stdout.decode()
+        assert "\x1b" not in told
+        (sentiment,) = [line for line in told.splitlines() if line.startswith("  sentiment")]
+        assert sentiment.split()[1] == "negative"
+        assert "disgusting +" in sentiment
+        assert "  not judged: language de\n" in told
+
+    def test_json_is_typed(self) -> None:
+        result = command("classify", "--explain", "--json", stdin=self.TEXTS)
+        first, second = (
+            msgspec.json.decode(line, type=Explanation) for line in result.stdout.splitlines()
+        )
+        assert first.influences["sentiment"][0].text == "disgusting"
+        assert second.labels.abstained == "language"
+
+
+class TestEvaluate:
+    def test_tables_for_people_and_json_for_programs(self, tmp_path: Path) -> None:
+        file = tmp_path / "posts.tsv"
+        file.write_text(
+            "source\tsentiment\tgap\ttext\n"
+            "a\tnegative\tnegative\tMy parcel is three weeks late and nobody answers.\n"
+            "b\tpositive\t\tI love it, best phone ever\n",
+            encoding="utf-8",
+        )
+        told = command("evaluate", str(file)).stdout.decode()
+        assert told.startswith("2 posts, model ")
+        for words in ("sentiment   2 posts", "precision", "→ negative", "probability", "source"):
+            assert words in told
+        result = command("evaluate", str(file), "--json")
+        found = msgspec.json.decode(result.stdout, type=Evaluation)
+        assert found.heads["sentiment"].measures.accuracy == 1.0
+        assert found.heads["gap"].measures.rows == 1
+        assert set(found.heads["sentiment"].sources) == {"a", "b"}
+
+    def test_a_mistake_is_told_in_one_line(self, tmp_path: Path) -> None:
+        file = tmp_path / "posts.tsv"
+        file.write_text("text\tstage\nlate\tcreate\n", encoding="utf-8")
+        result = command("evaluate", str(file))
+        assert result.returncode == 2
+        assert b"line 2, column stage: 'create' is none of consumption, curation" in result.stderr
+        assert len(result.stderr.splitlines()) == 1
 
 
 def test_a_missing_file_is_named() -> None:
@@ -131,10 +196,10 @@ def test_topics_are_created_once_and_listed(tmp_path: Path, broker_settings: Kaf
     config = write_config(tmp_path, broker_settings)
     first = gapwatch(config, "topics", "create")
     assert first.returncode == 0
-    assert len(first.stdout.splitlines()) == 9
+    assert len(first.stdout.splitlines()) == 11
     assert gapwatch(config, "topics", "create").stdout == b""
     listed = gapwatch(config, "topics", "list").stdout.decode()
-    assert listed.count(broker_settings.topic_prefix) >= 9
+    assert listed.count(broker_settings.topic_prefix) >= 11
     assert "missing" not in listed
 
 

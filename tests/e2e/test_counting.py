@@ -221,7 +221,7 @@ def test_an_incident_fires_an_alert_that_reaches_the_receiver(
         config = config_for(
             tmp_path,
             broker_settings,
-            receivers=[{"name": "team", "kind": "webhook", "url": hook.url}],
+            receivers=[hook.receiver],
         )
         with WorkerProcess(config) as worker:
             worker.ready()

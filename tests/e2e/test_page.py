@@ -16,7 +16,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from models.labels import neutral_labels
-from pipeline.records import Actor, Alert, Event, GapRate, Mention, Post, Score, Stamp
+from pipeline.records import Actor, Alert, Event, GapRate, Mention, Post, Score, Stamp, Term
 from pipeline.settings import WebSettings
 from pipeline.web.server import WebServer
 from pipeline.web.view import LiveView
@@ -229,7 +229,19 @@ async def test_posts_and_names_stay_text(browser, view, server):
 
 
 async def test_an_alert_says_who_answers_and_how_unusual_it_is(browser, view, server):
-    view.on_alert(alert(brand_name="Larkfoot Shoes"))
+    view.on_alert(
+        alert(
+            brand_name="Larkfoot Shoes",
+            severity=7,
+            severity_reason="41 where 2.3 are usual",
+            unusual="less than once in a hundred years of usual talk",
+            changed="12 more posts in 4 minutes",
+            terms=(Term("day nine", 14, 5.0), Term("<i>tracking</i>", 9, 4.0)),
+            posts=(Post("p1", "@nell", "Day nine.", NOON, 12, alike=41),),
+            silenced="cool-down",
+            acknowledged="Bo",
+        )
+    )
     await browser.open(server.url)
     await browser.until("document.querySelector('.alert') !== null")
     told = await browser.text(".alert")
@@ -237,7 +249,13 @@ async def test_an_alert_says_who_answers_and_how_unusual_it_is(browser, view, se
         "Larkfoot Shoes",
         "41 seen in 15 min, expected 2.3",
         "Operations answers for delivery",
-        "Firing, 20 min",
+        "Firing, severity 7 of 10, 20 min",
+        "day nine",
+        "<i>tracking</i>",
+        "and 41 like it",
+        "Since it fired: 12 more posts in 4 minutes",
+        "Less than once in a hundred years of usual talk. 41 where 2.3 are usual",
+        "Taken on by Bo. Not sent: too soon after one like it.",
         "30 %",
         "1,200",
         "1 in 1 billion",

@@ -237,13 +237,17 @@ def test_a_webhook_that_is_down_gets_the_alert_when_it_is_back(
             tmp_path,
             broker_settings,
             brands=BRANDS,
-            receivers=[{"name": "team", "kind": "webhook", "url": hook.url}],
+            receivers=[hook.receiver],
         )
         with WorkerProcess(config) as worker:
             worker.ready()
             burst = [event(n, actor={"id": f"author-{n}"}) for n in range(60)]
             assert gapwatch(config, "send", "-", stdin=as_lines(burst)).returncode == 0
             wait_until(lambda: hook.attempts >= 1, "a first attempt")
+            wait_until(
+                lambda: b"waiting: answer 503" in gapwatch(config, "alerts").stdout,
+                "the waiting notification to be shown",
+            )
             worker.stop(signal.SIGKILL)
         hook.status = 204
         with WorkerProcess(config) as again:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from faust.types import TP
@@ -99,3 +100,14 @@ def test_lag_is_shown_by_topic() -> None:
     bench.look(at=0, end=9, position=5)
     value = bench.metrics.registry.get_sample_value("gapwatch_lag_records", {"topic": EVENTS.topic})
     assert value == 4
+
+
+def test_how_long_it_stands_still_is_shown_until_it_moves() -> None:
+    bench = Bench()
+    stuck = partial(bench.metrics.registry.get_sample_value, "gapwatch_stuck_seconds")
+    bench.look(at=0, end=8, position=5)
+    bench.look(at=1, end=8, position=5)
+    bench.look(at=31, end=8, position=5)
+    assert stuck() == 30
+    bench.look(at=32, end=8, position=6)
+    assert stuck() == 0

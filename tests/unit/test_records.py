@@ -17,16 +17,20 @@ from pipeline.domain.stages import WORDLESS
 from pipeline.records import (
     ACTIVITY_TYPES,
     RECORDS,
+    Acknowledgement,
     Actor,
+    Curve,
     Engagement,
     Event,
     Post,
     Rejected,
     Score,
+    Silence,
     Stamp,
+    Term,
     json_schema,
 )
-from tests.builders import NOON, a_mention, an_alert, an_event, raw_event
+from tests.builders import NOON, a_mention, an_alert, an_event, at, raw_event
 
 VALIDATORS = {topic: Draft202012Validator(json_schema(topic)) for topic in RECORDS}
 
@@ -85,6 +89,32 @@ RECORDED = [
         ),
         id="alert-with-posts",
     ),
+    pytest.param(
+        "alerts",
+        an_alert(
+            kind="rival",
+            severity=7,
+            severity_reason="much",
+            unusual="less than once in a hundred years of usual talk",
+            changed="3 more posts in 2 minutes",
+            usual_share=0.1,
+            authors=9,
+            touchpoints=("delivery", "support"),
+            stages={"creation": 9},
+            score_before=31.5,
+            score_now=-3.0,
+            terms=(Term("monthly fee", 9, 7.1),),
+            posts=(Post("p1", "ann", "late", NOON, alike=41),),
+            curve=Curve(NOON, 3, (1, 9), (0.2, 0.3)),
+            silenced="5f0a1b2c",
+            acknowledged="Bo",
+            rival="Tern",
+        ),
+        id="alert-with-everything",
+    ),
+    pytest.param("silences", Silence("s1", NOON, at(60), "Ann", "why", "north"), id="silence"),
+    pytest.param("silences", Silence("s1", NOON, at(60), "Ann", alert="a1"), id="snooze"),
+    pytest.param("acknowledgements", Acknowledgement("a1", "Bo", NOON), id="acknowledgement"),
     pytest.param("rejected", LETTER, id="rejected"),
     pytest.param(
         "rejected",

@@ -122,8 +122,8 @@ BAD_VALUES = [
         "[kafka]\nreplication = 1\nmin_insync_replicas = 2",
         ["kafka: min_insync_replicas (2) is above replication (1)"],
     ),
-    ("[alerts]\nprobability = 0.7", ["alerts.probability = 0.7", "less than 0.5"]),
-    ("[alerts]\nwindow_minutes = 1.5", ["alerts.window_minutes = 1.5", "integer"]),
+    ("[alerts]\nmin_share = 7.0", ["alerts.min_share = 7.0", "less than or equal to 1"]),
+    ("[alerts]\nmin_mentions = 1.5", ["alerts.min_mentions = 1.5", "integer"]),
     ("[web]\nport = 70000", ["web.port = 70000", "less than or equal to 65535"]),
     (
         "[score.stage_weights]\nconsumption = 1",
@@ -133,12 +133,70 @@ BAD_VALUES = [
     ('[[brands]]\nkey = "north"', ["brands[0].name: is missing"]),
     (
         '[[receivers]]\nname = "chat"\nkind = "pigeon"\nurl = "https://x"',
-        ["receivers[0].kind = 'pigeon'", "'webhook' or 'slack'"],
+        ["receivers[0].kind = 'pigeon'", "one of alertmanager, apprise, discord, email"],
     ),
-    ('[[receivers]]\nname = "chat"\nkind = "slack"', ["receivers[0]", "one of url and url_file"]),
+    ('[[receivers]]\nname = "chat"', ["receivers[0].kind: is missing; one of alertmanager"]),
+    (
+        '[[receivers]]\nname = "chat"\nkind = "webhook"',
+        ["receivers[0]", "exactly one of url and url_file"],
+    ),
+    (
+        '[[receivers]]\nname = "chat"\nkind = "slack"',
+        ["receivers[0]", "exactly one of url and url_file and token and token_file"],
+    ),
     (
         '[[receivers]]\nname = "chat"\nkind = "slack"\nurl = "ftp://x"',
-        ["receivers[0]", "must start with https:// or http://"],
+        ["receivers[0]", "must start with https://"],
+    ),
+    (
+        '[[receivers]]\nname = "chat"\nkind = "slack"\nurl = "http://x.example"',
+        ["receivers[0]", "allow_http = true permits http://"],
+    ),
+    (
+        '[[receivers]]\nname = "chat"\nkind = "slack"\ntoken = "t"',
+        ["receivers[0]", "needs channel with a token"],
+    ),
+    (
+        '[[receivers]]\nname = "chat"\nkind = "teams"\nurl = "https://x"\nhours = "always"',
+        ["receivers[0].hours", "'mon-fri 08:00-18:00'"],
+    ),
+    (
+        '[[receivers]]\nname = "chat"\nkind = "teams"\nurl = "https://x"\ntimezone = "Mars"',
+        ["receivers[0].timezone = 'Mars'", "'Europe/Berlin'"],
+    ),
+    (
+        '[[receivers]]\nname = "chat"\nkind = "teams"\nurl = "https://x"\nteams = ["Sales"]',
+        ["receivers[0].teams", "'Sales' is none of Operations, Marketing"],
+    ),
+    (
+        '[[receivers]]\nname = "chat"\nkind = "teams"\nurl = "https://x"\nmin_severity = 11',
+        ["receivers[0].min_severity = 11", "less than or equal to 10"],
+    ),
+    (
+        '[[receivers]]\nname = "a"\nkind = "webhook"\nurl = "https://x"\nsecrets = ["whsec_x"]',
+        ["receivers[0]", "whsec_ and Base64 of 24 to 64 bytes"],
+    ),
+    (
+        '[[receivers]]\nname = "a"\nkind = "telegram"\ntoken = "t"\nchat = "some group"',
+        ["receivers[0].chat = 'some group'"],
+    ),
+    (
+        '[[receivers]]\nname = "a"\nkind = "email"\nhost = "mail.example"\nsender = "a@b.example"',
+        ["receivers[0].to: is missing"],
+    ),
+    (
+        '[[receivers]]\nname = "a"\nkind = "email"\nhost = "mail.example"\n'
+        'sender = "Team <a@b.example>"\nto = ["c@d.example"]',
+        ["receivers[0].sender", "a bare address: 'team@example.com'"],
+    ),
+    (
+        '[[receivers]]\nname = "a"\nkind = "email"\nhost = "mail.example"\nsecurity = "none"\n'
+        'sender = "a@b.example"\nto = ["c@d.example"]\nusername = "u"\npassword = "p"',
+        ["receivers[0]", "sends no password without TLS"],
+    ),
+    (
+        '[[receivers]]\nname = "a"\nkind = "apprise"\nurl = "ntfys://topic"',
+        ["receivers[0]", "needs allow_private = true"],
     ),
     ('kafka = "localhost"', ["kafka = 'localhost'"]),
 ]
@@ -170,8 +228,8 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
             ["brands[0].alias: unknown setting", "aliases"],
         ),
         (
-            '[[receivers]]\nname = "a"\nkind = "slack"\nurl = "https://x"\nchannel = "b"',
-            ["receivers[0].channel: unknown setting", "url_file"],
+            '[[receivers]]\nname = "a"\nkind = "slack"\nurl = "https://x"\nchanel = "b"',
+            ["receivers[0].chanel: unknown setting", "channel", "url_file"],
         ),
     ],
 )

@@ -1,7 +1,7 @@
 // Alerts: what has stopped matching the promise, and who answers for it.
 
 import { each, el, parts, setAttributes, setText, setWords, webLink } from "./dom.js";
-import { count, expected, odds, percent, short, span, time } from "./format.js";
+import { capital, count, expected, odds, percent, short, span, time } from "./format.js";
 
 const $ = (id) => document.getElementById(id);
 const announced = new Map();
@@ -30,7 +30,24 @@ export function showAlerts(alerts, clock, feed) {
 }
 
 /** What an alert is about, in words. */
-export const about = (alert) => (alert.touchpoint === "all" ? "all touchpoints" : alert.touchpoint);
+export function about(alert) {
+  if (alert.kind === "score") return "falling score";
+  const names = alert.touchpoints?.length ? alert.touchpoints : [alert.touchpoint];
+  const where = names.length === 1 && names[0] === "all" ? "all touchpoints" : names.join(", ");
+  if (alert.kind === "delight") return `delight: ${where}`;
+  if (alert.kind === "rival") return `rival ${alert.rival}: ${where}`;
+  return where;
+}
+
+/** Why nobody is told of it, or who has taken it on; empty where neither is so. */
+function kept(alert) {
+  const words = [];
+  if (alert.acknowledged) words.push(`Taken on by ${alert.acknowledged}.`);
+  if (alert.silenced === "cool-down") words.push("Not sent: too soon after one like it.");
+  else if (alert.silenced === "limit") words.push("Not sent: too many messages this hour.");
+  else if (alert.silenced) words.push(`Not sent: silenced (${alert.silenced}).`);
+  return words.join(" ");
+}
 
 function answers(alert) {
   if (alert.team && alert.team !== "none") return `${alert.team} answers for ${about(alert)}`;
@@ -74,6 +91,8 @@ function openAlert() {
     el("p", { class: "seen" }, el("strong", { "data-part": "seen" }), el("span", { "data-part": "usual" })),
     el("div", { class: "measure", "aria-hidden": "true" }, el("i", { "data-part": "bar" }), el("b", { "data-part": "tick" })),
     el("p", { class: "team", "data-part": "team" }),
+    el("p", { class: "kept", "data-part": "kept" }),
+    el("ul", { class: "terms", "data-part": "terms", "aria-label": "Words that stand out" }),
     el(
       "dl",
       { class: "facts" },
@@ -82,7 +101,9 @@ function openAlert() {
       fact("Followers reached", "reach"),
       fact("By chance", "chance"),
     ),
-    el("p", { class: "cold", "data-part": "cold" }, "Short history: what is usual is still a guess."),
+    el("p", { class: "note", "data-part": "changed" }),
+    el("p", { class: "note", "data-part": "why" }),
+    el("p", { class: "note", "data-part": "cold" }, "Short history: what is usual is still a guess."),
     el("ul", { class: "posts", "data-part": "posts", "aria-label": "What people say" }),
   );
 }
@@ -97,7 +118,8 @@ function updateOpen(node, alert, clock) {
   setWords(part.brand, alert.brand_name);
   setText(part.touchpoint, about(alert));
   const state = alert.status === "escalated" ? "▲ Escalated" : "● Firing";
-  setText(part.state, `${state}, ${span(alert.onset, clock ?? alert.updated)}`);
+  const severity = alert.severity ? `, severity ${alert.severity} of 10` : "";
+  setText(part.state, `${state}${severity}, ${span(alert.onset, clock ?? alert.updated)}`);
   setText(part.seen, count(alert.seen));
   setText(
     part.usual,
@@ -111,10 +133,25 @@ function updateOpen(node, alert, clock) {
   setText(part.share, percent(alert.share));
   setText(part.reach, short(alert.reach));
   setText(part.chance, odds(alert.probability));
+  showNote(part.kept, kept(alert));
+  const last = alert.status === "escalated" ? "escalated" : "fired";
+  showNote(part.changed, alert.changed ? `Since it ${last}: ${alert.changed}.` : "");
+  showNote(part.why, [alert.unusual, alert.severity_reason].filter(Boolean).map(capital).join(". "));
+  each(part.terms, alert.terms ?? [], (term) => term.text, () => el("li"), updateTerm);
   part.cold.hidden = !alert.cold;
   each(part.posts, (alert.posts ?? []).slice(0, 3), (post) => post.id, quoted, (item, post) =>
     updateQuoted(item, post, clock),
   );
+}
+
+function updateTerm(node, term) {
+  setWords(node, term.text);
+  setAttributes(node, { title: `in ${count(term.posts)} posts` });
+}
+
+function showNote(node, words) {
+  node.hidden = words === "";
+  setText(node, words);
 }
 
 function quoted() {
@@ -129,6 +166,7 @@ function quoted() {
       el("span", { "data-part": "followers" }),
       el("time", { "data-part": "at" }),
       el("span", { "data-part": "link" }),
+      el("span", { "data-part": "alike" }),
     ),
   );
 }
@@ -141,6 +179,7 @@ function updateQuoted(node, post, clock) {
   setAttributes(part.at, { datetime: post.published });
   setText(part.at, time(post.published, clock));
   showLink(part.link, post.url);
+  setText(part.alike, post.alike ? `and ${count(post.alike)} like it` : "");
 }
 
 /** Puts a link into its place; only when the address has changed, so that focus stays. */

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import msgspec
 import pytest
 
 from pipeline.agents.detect import Detect
-from pipeline.domain.alerts import Series
+from pipeline.domain.alerts import State
+from pipeline.domain.incident import Case
+from pipeline.domain.score_drops import Course
+from pipeline.domain.silences import Orders
 from pipeline.metrics import Metrics
 from pipeline.producer import ProduceError, partition_of
-from pipeline.records import Alert, Mention
-from pipeline.settings import BrandSettings, Settings
+from pipeline.records import Acknowledgement, Alert, GapRate, Mention, Score, Silence
+from pipeline.settings import AlertSettings, BrandSettings, Settings
 from pipeline.streaming import Chunk
 from tests.builders import (
+    NOON,
     MemoryProducer,
     MemoryTable,
     a_chunk,
@@ -34,7 +40,7 @@ SETTINGS = Settings(brands=(BrandSettings(key="north", name="North Bikes"),))
 
 
 def log_of(
-    start: float = 30, minutes: int = 20, per_minute: int = 2, hours_after: int = 3
+    start: float = 30, minutes: int = 20, per_minute: int = 5, hours_after: int = 4
 ) -> list[Mention]:
     """Two days of usual talk, then complaints on delivery, then usual talk, some of it late."""
     talk = [(float(m), "none") for m in range(-48 * 60, hours_after * 60, 5)]
@@ -73,20 +79,26 @@ class Bench:
     """A detect agent and all it touches; `wall` is its clock on the wall."""
 
     producer: MemoryProducer = field(default_factory=MemoryProducer)
-    table: MemoryTable[Series] = field(default_factory=lambda: MemoryTable(Series))
+    table: MemoryTable[State] = field(default_factory=lambda: MemoryTable(State))  # type: ignore[arg-type]
     metrics: Metrics = field(default_factory=Metrics)
     wall: float = 0.0
+    orders: Orders = field(default_factory=Orders)
+    caught_up: asyncio.Event = field(default_factory=asyncio.Event)
+    settings: Settings = SETTINGS
 
     def __post_init__(self) -> None:
         self.agent = Detect(
-            SETTINGS,
+            self.settings,
             producer=self.producer,  # type: ignore[arg-type]
             metrics=self.metrics,
             partitions=PARTITIONS,
+            orders=self.orders,
+            ready=self.caught_up.wait,
             wall=lambda: self.wall,
         )
         self.agent.table = self.table  # type: ignore[assignment]
         self.table.journal = self.producer.journal
+        self.caught_up.set()
 
     async def run(self, chunks: Iterable[Chunk]) -> None:
         """Feed chunks; each must be acknowledged."""
@@ -220,7 +232,7 @@ async def test_an_alert_resolves_though_nobody_says_anything_more() -> None:
         bench.wall += 60
         await bench.agent.settle()
     assert bench.alerts[-1].status == "resolved"
-    assert all(series.open is None for series in bench.table.restored().of(0).values())
+    assert all(v.open is None for v in bench.table.restored().of(0).values() if isinstance(v, Case))
 
 
 async def test_settling_before_anything_was_heard_does_nothing() -> None:
@@ -263,4 +275,86 @@ async def test_a_restart_does_not_count_an_open_alert_again() -> None:
 async def test_deleted_records_are_skipped() -> None:
     bench = Bench()
     await bench.run([a_chunk([None, msgspec.json.encode(LOG[0])])])
-    assert len(bench.table.of(0)) == 1
+    assert bench.table.of(0)
+
+
+async def test_nothing_is_judged_before_peoples_orders_are_known() -> None:
+    bench = Bench()
+    bench.caught_up.clear()
+    judging = asyncio.create_task(bench.agent.handle(chunk_of(LOG)))
+    await asyncio.sleep(0)
+    assert not judging.done()
+    assert bench.producer.sent == []
+    bench.orders.hear_silence(silence_of_north())
+    bench.caught_up.set()
+    await judging
+    assert {alert.silenced for alert in bench.alerts} == {"s1"}
+
+
+def silence_of_north() -> Silence:
+    return Silence("s1", start=at(-1e5), end=at(1e5), author="Ann", brand="north")
+
+
+async def test_new_orders_are_told_without_a_mention() -> None:
+    bench = Bench(wall=at(45).timestamp())
+    await bench.run(chunks([m for m in LOG if m.event.published < at(45)]))
+    await bench.agent.settle()
+    before = len(bench.alerts)
+    bench.orders.hear_silence(silence_of_north())
+    bench.orders.hear_acknowledgement(Acknowledgement(bench.alerts[-1].id, "Bo", at(45)))
+    await bench.agent.settle()
+    await bench.agent.settle()
+    told = bench.alerts[before:]
+    assert [(alert.silenced, alert.acknowledged) for alert in told] == [("s1", "Bo")]
+    again = bench.restarted()
+    again.orders = bench.orders
+    assert [a.silenced for s in again.table.of(0).values() if isinstance(s, Case) and s.open
+            for a in [s.open.alert]] == ["s1"]  # fmt: skip
+
+
+async def test_of_a_chunk_a_silence_that_ends_is_told_as_it_happened() -> None:
+    orders = Orders()
+    orders.hear_silence(Silence("s1", at(-1e5), at(40), "Ann", brand="north"))
+    bench = Bench(orders=orders)
+    await bench.run([chunk_of(LOG)])
+    told = [(alert.status, alert.silenced) for alert in bench.alerts]
+    assert ("firing", "s1") in told
+    assert told[-1] == ("resolved", None)
+    assert any(silenced is None for status, silenced in told if status != "resolved")
+
+
+async def test_alerts_tell_how_the_score_moved() -> None:
+    bench = Bench()
+    half = [m for m in LOG if m.event.published < at(45)]
+    bench.agent.hear(a_score(31.0))
+    bench.agent.hear(a_score(-90.0, window="1h"))
+    await bench.run([chunk_of(half)])
+    bench.agent.hear(a_score(12.0))
+    await bench.run([chunk_of(LOG[len(half) :])])
+    assert (bench.alerts[0].score_before, bench.alerts[0].score_now) == (31.0, 31.0)
+    assert (bench.alerts[-1].score_before, bench.alerts[-1].score_now) == (31.0, 12.0)
+
+
+async def test_a_fall_of_the_score_is_an_alert_where_it_is_wanted() -> None:
+    settings = SETTINGS.model_copy(update={"alerts": AlertSettings(kinds=("score",))})
+    bench = Bench(settings=settings)
+    talk = [m for m in LOG if m.labels.gap.label == "none"]
+    for hour, chunk in enumerate(chunks(talk, len(talk) // 40)):
+        bench.agent.hear(a_score(31.0 if hour < 32 else -20.0, as_of=at(60 * hour)))
+        await bench.run([chunk])
+    assert [alert.status for alert in bench.alerts][:1] == ["firing"]
+    assert {alert.kind for alert in bench.alerts} == {"score"}
+    assert restored_score(bench) == bench.alerts[-1].score_now
+
+
+def restored_score(bench: Bench) -> float | None:
+    courses = [v for v in bench.table.restored().of(0).values() if isinstance(v, Course)]
+    return courses[0].open.score_now if courses[0].open is not None else None
+
+
+def a_score(value: float, window: str = "24h", as_of: datetime = NOON) -> Score:
+    return Score(
+        brand="north", window=window, as_of=as_of, score=value, margin=3.0, few=False,
+        mentions=100, authors=90, suggestions=0, stages={}, sentiments={}, advocacies={},
+        gap=GapRate(100, 0.2, 0.1), gap_by_touchpoint={}, gap_by_team={}, share_of_voice=None,
+    )  # fmt: skip

@@ -1,221 +1,344 @@
-"""What is usual, and how unlikely what is seen: against plain sums and known limits."""
+"""The detector: what it learns, what it calls a spike, and that its state is all it knows."""
 
 from __future__ import annotations
 
-from itertools import pairwise
-from math import exp, factorial, lgamma, log, log1p
+from collections.abc import Callable
+from math import exp, lgamma
+from random import Random
+from typing import Final
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.domain.spikes import (
-    BASELINE_HOURS,
-    LEAST_DISPERSION,
-    PRIOR_RATE,
-    RECENT_MINUTES,
-    WARM_HOURS,
-    Baseline,
-    Counts,
-    baseline,
-    baseline_hour,
-    judge,
-    tail,
+from pipeline.domain.baseline import KEPT
+from pipeline.domain.spikes import ODDS_VARIANCE, Detector, Past, Verdict, share_probability
+
+HOUR: Final = 60
+DAY: Final = 24 * HOUR
+WEEK: Final = 7 * DAY
+START: Final = 17_003 * DAY
+"""A midnight."""
+
+Rate = Callable[[int], float]
+"""Mentions a minute, by minute since `START`."""
+
+
+def poisson(random: Random, mean: float) -> int:
+    """A Poisson count, as so many exponential waits as fit."""
+    count, waited = 0, random.expovariate(1.0)
+    while waited < mean:
+        count += 1
+        waited += random.expovariate(1.0)
+    return count
+
+
+def steady(per_hour: float) -> Rate:
+    """Always as many."""
+    return lambda minute: per_hour / HOUR
+
+
+def office_hours(minute: int) -> float:
+    """Sixty an hour from eight to eighteen, six at night."""
+    return 1.0 if 8 * HOUR <= minute % DAY < 18 * HOUR else 0.1
+
+
+class Live:
+    """A series lived through minute by minute."""
+
+    def __init__(self, detector: Detector | None = None, seed: int = 1) -> None:
+        self.detector = detector or Detector()
+        self.past = self.detector.past(START)
+        self.now = 0
+        self.spikes: list[int] = []
+        self._random = Random(seed)
+
+    def live(self, minutes: int, rate: Rate) -> Live:
+        """Let minutes pass with mentions at a rate."""
+        for minute in range(self.now, self.now + minutes):
+            self.say(minute, poisson(self._random, rate(minute)))
+        self.now += minutes
+        return self
+
+    def say(self, minute: int, mentions: int) -> Verdict | None:
+        """Count and judge as the worker does: at mentions."""
+        if not mentions:
+            return None
+        self.detector.count(self.past, START + minute, mentions)
+        verdict = self.judge(minute)
+        if verdict.spike:
+            self.spikes.append(minute)
+        return verdict
+
+    def judge(self, minute: int | None = None) -> Verdict:
+        """Judge now, or at a minute."""
+        return self.detector.judge(self.past, START + (self.now if minute is None else minute))
+
+    def expected(self, per: int = HOUR) -> float:
+        """What is expected of the time up to now."""
+        return self.detector.expected(self.past, START + self.now, per)
+
+
+def test_a_new_series_is_cold_and_a_handful_is_no_spike() -> None:
+    series = Live()
+    assert series.judge().cold
+    for minute in range(7):
+        series.say(minute, 1)
+    assert not series.spikes
+
+
+def test_a_new_series_may_spike_and_the_verdict_says_it_is_cold() -> None:
+    series = Live()
+    for second in range(60):
+        verdict = series.say(second // 4, 1)
+        assert verdict is not None and verdict.cold
+    assert series.spikes
+
+
+def test_a_day_makes_it_warm() -> None:
+    series = Live().live(DAY + HOUR, steady(12))
+    assert not series.judge().cold
+    assert series.expected() == pytest.approx(12, rel=0.35)
+
+
+def test_a_burst_is_caught_while_its_minute_runs() -> None:
+    series = Live().live(2 * WEEK, steady(6))
+    series.spikes.clear()
+    said = 0
+    while not series.spikes:
+        said += 1
+        series.say(series.now, 1)
+        assert said < 20
+    verdict = series.judge()
+    assert said >= 8
+    assert verdict.onset == START + series.now
+    assert verdict.probability < 1e-6
+    assert (verdict.score >= 0.5, verdict.calm, verdict.cold) == (True, False, False)
+
+
+def test_a_slow_swell_is_caught_though_no_minute_stands_out() -> None:
+    series = Live().live(2 * WEEK, steady(10))
+    series.spikes.clear()
+    start = series.now
+    series.live(6 * HOUR, lambda minute: (10 + 30 * min(1, (minute - start) / (3 * HOUR))) / HOUR)
+    assert series.spikes and series.spikes[0] - start < 4 * HOUR
+
+
+def test_the_rhythm_of_the_day_is_no_spike() -> None:
+    series = Live().live(2 * WEEK, office_hours)
+    series.spikes.clear()
+    series.live(2 * WEEK, office_hours)
+    assert not series.spikes
+    # The day has begun, or the night.
+    day = series.detector.expected(series.past, START + series.now - 12 * HOUR, 60)
+    series.live(12 * HOUR, office_hours)
+    assert series.expected() == pytest.approx(60, rel=0.25)
+    assert day < 12 or day == 0.0
+
+
+def test_office_hours_talk_at_night_is_a_spike() -> None:
+    series = Live().live(2 * WEEK, office_hours)
+    series.spikes.clear()
+    series.live(HOUR, steady(60))  # from midnight on
+    assert series.spikes
+
+
+def test_a_past_spike_does_not_raise_what_is_expected() -> None:
+    plain = Live().live(2 * WEEK, steady(10)).live(3 * HOUR, steady(10))
+    spiked = Live().live(2 * WEEK, steady(10)).live(3 * HOUR, steady(400))
+    assert spiked.spikes
+    for series in (plain, spiked):
+        series.live(DAY, steady(10))
+    assert spiked.expected() == pytest.approx(plain.expected(), rel=0.25)
+
+
+def test_a_second_burst_is_a_second_spike() -> None:
+    series = Live().live(2 * WEEK, steady(6))
+    for _ in range(2):
+        series.spikes.clear()
+        series.live(10, steady(300))
+        assert series.spikes
+        series.live(12 * HOUR, steady(6))
+        assert series.judge().calm
+
+
+def test_an_incident_is_calm_when_talk_is_as_usual_again() -> None:
+    series = Live().live(2 * WEEK, steady(6)).live(20, steady(300))
+    assert not series.judge().calm
+    series.live(2 * HOUR, steady(6))
+    verdict = series.judge()
+    assert (verdict.calm, verdict.spike) == (True, False)
+
+
+def test_a_lasting_shift_is_told_and_then_is_what_is_usual() -> None:
+    series = Live().live(2 * WEEK, steady(20))
+    series.spikes.clear()
+    series.live(2 * DAY, steady(60))
+    assert series.spikes
+    assert series.expected() == pytest.approx(60, rel=0.3)
+    series.spikes.clear()
+    series.live(3 * DAY, steady(60))
+    assert not series.spikes
+
+
+def test_late_mentions_count_and_are_judged_in_their_own_time() -> None:
+    series = Live().live(2 * WEEK, steady(6)).live(2 * HOUR, steady(0))
+    late = series.now - HOUR
+    for _ in range(15):
+        series.detector.count(series.past, START + late)
+    assert series.detector.seen(series.past, START + late, 1) == 15
+    assert series.detector.seen(series.past, START + series.now, 2 * HOUR) >= 15
+    assert series.judge(late).spike
+    # What is older than anything that is kept is left aside.
+    series.detector.count(series.past, START + series.now - KEPT - 1, 50)
+    assert series.detector.seen(series.past, START + series.now, KEPT) < 50
+
+
+def test_order_within_what_is_kept_does_not_matter() -> None:
+    one, other = Live(), Live()
+    for series, minutes in ((one, (5, 9, 9, 30)), (other, (5, 30, 9, 9))):
+        for minute in minutes:
+            series.detector.count(series.past, START + minute)
+    assert msgspec.json.encode(one.past.recent) == msgspec.json.encode(other.past.recent)
+
+
+def test_fewer_than_min_mentions_are_never_a_spike() -> None:
+    series = Live(Detector(min_mentions=25)).live(2 * WEEK, steady(0.5))
+    for _ in range(24):
+        verdict = series.say(series.now, 1)
+        assert verdict is not None and not verdict.spike
+    verdict = series.say(series.now, 1)
+    assert verdict is not None and verdict.spike
+
+
+def test_usual_talk_does_not_help_a_handful_to_be_enough() -> None:
+    series = Live(Detector(min_mentions=8)).live(2 * WEEK, steady(1))
+    series.live(4 * HOUR, steady(1))
+    series.spikes.clear()
+    for _ in range(7):
+        series.say(series.now, 1)
+    assert not series.spikes
+
+
+def test_a_larger_budget_fires_no_later() -> None:
+    needed = []
+    for budget in (0.1, 1.0, 10.0, 100.0):
+        series = Live(Detector(budget=budget)).live(2 * WEEK, steady(30))
+        said = 0
+        while not (verdict := series.say(series.now, 1)) or not verdict.spike:
+            said += 1
+        needed.append(said)
+    assert needed == sorted(needed, reverse=True)
+    assert needed[0] > needed[-1]
+
+
+def test_the_same_evidence_is_news_once() -> None:
+    series = Live().live(2 * WEEK, steady(6))
+    news = []
+    for minute in range(series.now, series.now + 60):
+        verdict = series.say(minute, 4)
+        assert verdict is not None
+        news.append(verdict.news >= 0.5)
+    assert 1 <= sum(news) <= 4
+    assert verdict.spike
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 300), st.integers(0, 60)), max_size=60), st.integers(0, 60)
 )
+def test_a_restart_changes_nothing(steps: list[tuple[int, int]], restart: int) -> None:
+    detector = Detector()
+    kept = restarted = detector.past(START)
+    restarted = msgspec.json.decode(msgspec.json.encode(kept), type=Past)
+    minute = START
+    for number, (wait, mentions) in enumerate(steps):
+        minute += wait
+        for past in (kept, restarted):
+            detector.count(past, minute, mentions)
+        if number == restart:
+            restarted = msgspec.json.decode(msgspec.json.encode(restarted), type=Past)
+        assert detector.judge(kept, minute) == detector.judge(restarted, minute)
+    assert msgspec.json.encode(kept) == msgspec.json.encode(restarted)
 
-HOUR = 500_000
-"""An hour's number since the epoch; tests count from it."""
 
-MINUTE = HOUR * 60
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 200), st.integers(1, 40)), max_size=40), st.data())
+def test_it_does_not_matter_when_quiet_minutes_are_judged(
+    steps: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    detector = Detector()
+    rarely, often = detector.past(START), detector.past(START)
+    minute = START
+    for wait, mentions in steps:
+        detector.judge(often, minute + data.draw(st.integers(0, wait - 1)))
+        minute += wait
+        for past in (rarely, often):
+            detector.count(past, minute, mentions)
+        assert detector.judge(rarely, minute) == detector.judge(often, minute)
 
 
-def plain_tail(at_least: int, mean: float, dispersion: float) -> float:
-    """P(X ≥ at_least), as one minus the sum of what lies below."""
-    size = 1 / dispersion
-    below = (
-        exp(
-            lgamma(n + size)
-            - lgamma(size)
-            - lgamma(n + 1)
-            - size * log1p(mean / size)
-            + n * (log(mean) - log(mean + size))
-        )
-        for n in range(at_least)
+def test_the_state_is_small_however_busy_and_however_long() -> None:
+    random = Random(3)
+    detector = Detector()
+    past = detector.past(START)
+    for minute in range(START, START + 3 * WEEK):
+        detector.count(past, minute, random.randint(1, 400))
+        detector.judge(past, minute)
+    assert len(msgspec.json.encode(past)) <= 8192
+    assert len(msgspec.json.encode(detector.past(START))) < 600
+
+
+def test_a_long_silence_is_passed_over() -> None:
+    series = Live().live(WEEK, steady(30))
+    later = series.now + 5 * 365 * DAY
+    verdict = series.say(later, 1)
+    assert verdict is not None and not verdict.spike
+    assert series.detector.expected(series.past, START + later, 60) < 1
+
+
+def test_counts_of_any_size_at_any_interval_are_learnt_without_a_prior() -> None:
+    for tick in (10.0, 300.0, 3600.0, 86_400.0):
+        detector = Detector(series=1, tick=tick, rate=None)
+        past = detector.past(0)
+        random = Random(5)
+        for at in range(400):
+            detector.count(past, at, random.randint(900, 1100))
+            verdict = detector.judge(past, at)
+            assert not verdict.spike
+        if tick >= 300:
+            assert detector.expected(past, 400, 1) == pytest.approx(1000, rel=0.1)
+            detector.count(past, 400, 20_000)
+            assert detector.judge(past, 400).spike
+
+
+def plain_share(seen: int, talk: int, usual: float) -> float:
+    """P(X ≥ seen), as a plain sum of beta-binomial terms."""
+    c = 1 / (ODDS_VARIANCE * usual * (1 - usual)) - 1
+    a, b = usual * c, (1 - usual) * c
+
+    def log_choose(n: int, k: int) -> float:
+        return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)
+
+    def log_beta(x: float, y: float) -> float:
+        return lgamma(x) + lgamma(y) - lgamma(x + y)
+
+    return sum(
+        exp(log_choose(talk, k) + log_beta(k + a, talk - k + b) - log_beta(a, b))
+        for k in range(seen, talk + 1)
     )
-    return 1.0 - sum(below)
 
 
-def hours(*counts: int) -> Counts:
-    """A series with these counts in the hours before `HOUR`, one after another."""
-    series = Counts(since=HOUR - len(counts))
-    for back, count in enumerate(reversed(counts), start=1):
-        for _ in range(count):
-            series.count((HOUR - back) * 60)
-    return series
+@pytest.mark.parametrize(("seen", "talk"), [(1, 1), (3, 10), (10, 50), (29, 30), (500, 2000)])
+@pytest.mark.parametrize("usual", [0.02, 0.1, 0.5])
+def test_share_probability_is_the_plain_sum(seen: int, talk: int, usual: float) -> None:
+    found = share_probability(seen, talk, usual * 40, 40)
+    assert found == pytest.approx(plain_share(seen, talk, usual), rel=1e-6, abs=1e-12)
 
 
-@pytest.mark.parametrize("mean", [0.01, 0.5, 1.0, 7.5, 40.0, 300.0])
-@pytest.mark.parametrize("dispersion", [0.05, 0.3, 1.0, 5.0])
-def test_tail_is_the_plain_sum(mean: float, dispersion: float) -> None:
-    for at_least in (1, 2, 3, 5, 8, 13, 40, 100, 350):
-        assert tail(at_least, mean, dispersion) == pytest.approx(
-            plain_tail(at_least, mean, dispersion), rel=1e-8, abs=1e-10
-        )
-
-
-def test_tail_is_exact_where_it_can_be_worked_by_hand() -> None:
-    # Dispersion 1 is the geometric distribution: P(X ≥ k) = (mean / (1 + mean))^k.
-    for at_least in (1, 2, 10, 60):
-        assert tail(at_least, 1.0, 1.0) == pytest.approx(0.5**at_least, rel=1e-8)
-        assert tail(at_least, 3.0, 1.0) == pytest.approx(0.75**at_least, rel=1e-8)
-
-
-def test_tail_keeps_its_digits_where_it_is_tiny() -> None:
-    assert tail(300, 1.0, 1.0) == pytest.approx(0.5**300, rel=1e-8)
-
-
-@pytest.mark.parametrize("at_least", [110, 1_000, 100_000])
-def test_tail_beyond_what_a_float_can_hold_is_zero(at_least: int) -> None:
-    # A week of silence, then a flood: the sum must end though every term of it underflows.
-    usual = baseline(hours(*[0] * BASELINE_HOURS), HOUR)
-    assert 0.0 <= tail(at_least, usual.hourly / 4, usual.dispersion) < 1e-300
-
-
-def test_tail_nears_poisson_as_dispersion_vanishes() -> None:
-    mean = 3.0
-    for at_least in (1, 4, 9):
-        poisson = 1 - sum(exp(-mean) * mean**n / factorial(n) for n in range(at_least))
-        assert tail(at_least, mean, 1e-7) == pytest.approx(poisson, rel=1e-4)
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.integers(-1, 400), st.floats(0.01, 200.0), st.floats(0.05, 4.0))
-def test_tail_is_a_probability_and_falls_with_the_count(
-    at_least: int, mean: float, dispersion: float
-) -> None:
-    chance, rarer = tail(at_least, mean, dispersion), tail(at_least + 1, mean, dispersion)
-    assert 0.0 <= rarer <= chance + 1e-12
-    assert chance <= 1.0
-
-
-def test_tail_rises_with_the_mean_and_with_dispersion() -> None:
-    by_mean = [tail(20, mean, 0.2) for mean in (0.5, 1.0, 2.0, 5.0, 10.0, 19.0)]
-    by_dispersion = [tail(20, 4.0, dispersion) for dispersion in (0.05, 0.1, 0.5, 1.0)]
-    for chances in (by_mean, by_dispersion):
-        assert all(lower < higher for lower, higher in pairwise(chances))
-
-
-@pytest.mark.parametrize("at_least", [0, -3])
-def test_nothing_or_more_is_certain(at_least: int) -> None:
-    assert tail(at_least, 2.0, 0.5) == 1.0
-
-
-def test_without_a_past_the_prior_speaks() -> None:
-    usual = baseline(Counts(since=HOUR), HOUR)
-    assert usual.hourly == PRIOR_RATE
-    assert usual.cold
-
-
-@pytest.mark.parametrize(("past", "cold"), [(0, True), (5, True), (6, False), (100, False)])
-def test_a_series_is_cold_until_it_has_seen_some_hours(past: int, cold: bool) -> None:
-    assert WARM_HOURS == 6
-    assert baseline(hours(*[3] * past), HOUR).cold is cold
-
-
-def test_a_long_past_outweighs_the_prior() -> None:
-    usual = baseline(hours(*[20] * BASELINE_HOURS), HOUR)
-    assert usual.hourly == pytest.approx(20, rel=0.02)
-    assert usual.dispersion >= LEAST_DISPERSION
-
-
-def test_hours_without_mentions_are_part_of_the_past() -> None:
-    series = Counts(since=HOUR - 98)
-    series.count((HOUR - 98) * 60)
-    assert baseline(series, HOUR).hourly == pytest.approx((1 + 8) / 100)
-
-
-def test_excluded_hours_leave_no_trace_in_the_expectation() -> None:
-    quiet = baseline(hours(*[2] * 20, *[2] * 20), HOUR)
-    spiked = hours(*[2] * 20, 900, *[2] * 20)
-    assert baseline(spiked, HOUR).hourly > 3 * quiet.hourly
-    spiked.exclude(HOUR - 21)
-    assert baseline(spiked, HOUR) == quiet
-
-
-def test_bursty_talk_is_more_dispersed_than_even_talk() -> None:
-    even = baseline(hours(*[6] * 60), HOUR)
-    bursty = baseline(hours(*[0, 0, 18] * 20), HOUR)
-    assert bursty.hourly == pytest.approx(even.hourly)
-    assert bursty.dispersion > 3 * even.dispersion
-
-
-def test_a_short_past_is_less_sure_of_itself() -> None:
-    assert baseline(hours(*[6] * 8), HOUR).dispersion > baseline(hours(*[6] * 80), HOUR).dispersion
-
-
-@pytest.mark.parametrize(
-    ("minute", "window", "hour"),
-    [
-        (MINUTE, 1, HOUR),
-        (MINUTE, 2, HOUR - 1),
-        (MINUTE + 59, 60, HOUR),
-        (MINUTE + 58, 60, HOUR - 1),
-    ],
-)
-def test_the_past_ends_before_the_hour_in_which_the_window_starts(
-    minute: int, window: int, hour: int
-) -> None:
-    assert baseline_hour(minute, window) == hour
-
-
-def test_the_running_hour_is_no_part_of_the_past() -> None:
-    series = hours(*[2] * 30)
-    before = baseline(series, HOUR)
-    for _ in range(500):
-        series.count(MINUTE)
-    assert baseline(series, HOUR) == before
-
-
-def test_a_window_counts_its_minutes_and_no_others() -> None:
-    series = Counts(since=HOUR)
-    for minute in (MINUTE, MINUTE + 1, MINUTE + 10, MINUTE + 14, MINUTE + 15):
-        series.count(minute)
-    assert series.seen(MINUTE + 14, 15) == 4
-    assert series.seen(MINUTE + 15, 15) == 4
-    assert series.seen(MINUTE + 15, 1) == 1
-    assert series.first(MINUTE + 15, 15) == MINUTE + 1
-    assert series.first(MINUTE + 60, 15) == MINUTE + 60
-
-
-def test_at_or_below_expectation_nothing_is_a_spike() -> None:
-    series = Counts(since=HOUR)
-    usual = Baseline(HOUR, hourly=40.0, dispersion=0.2, cold=False)
-    for _ in range(10):
-        series.count(MINUTE)
-    judged = judge(series, usual, MINUTE, 15)
-    assert (judged.seen, judged.expected, judged.probability) == (10, 10.0, 1.0)
-
-
-def test_above_expectation_the_tail_says_how_unlikely() -> None:
-    series = Counts(since=HOUR)
-    usual = Baseline(HOUR, hourly=8.0, dispersion=0.2, cold=True)
-    for _ in range(9):
-        series.count(MINUTE)
-    judged = judge(series, usual, MINUTE + 3, 15)
-    assert judged.probability == tail(9, 2.0, 0.2)
-    assert judged.cold
-    assert judged.usual_at_most == pytest.approx(2 + 2 * 2**0.5)
-
-
-def test_forgetting_changes_no_later_judgement_and_bounds_memory() -> None:
-    kept, forgetting = Counts(since=HOUR), Counts(since=HOUR)
-    for minute in range(MINUTE, MINUTE + 10 * 24 * 60, 7):
-        for series in (kept, forgetting):
-            series.count(minute)
-        forgetting.forget(minute)
-        if minute % 60 == 0:
-            before = baseline_hour(minute, 120)
-            assert baseline(forgetting, before) == baseline(kept, before)
-            assert forgetting.seen(minute, 120) == kept.seen(minute, 120)
-    assert len(forgetting.minutes) <= RECENT_MINUTES
-    assert len(forgetting.hours) <= BASELINE_HOURS + RECENT_MINUTES // 60 + 1
+def test_a_wave_of_popularity_is_no_large_share_and_a_wave_of_complaints_is() -> None:
+    assert share_probability(50, 500, 10, 100) > 0.3
+    assert share_probability(50, 110, 10, 100) < 1e-3
+    assert share_probability(50, 50, 0.0, 0.0) > 0.3  # nothing is known: no share is large
+    assert share_probability(0, 50, 1, 10) == 1.0

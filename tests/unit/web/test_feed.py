@@ -15,6 +15,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
 
+from pipeline import following
 from pipeline.web import feed
 from pipeline.web.feed import LOOK_AT, TopicFeed
 from pipeline.web.view import LiveView
@@ -110,7 +111,7 @@ def topics() -> Log:
 @pytest.fixture
 async def view(topics, monkeypatch):
     monkeypatch.setattr(feed, "LOOK_EVERY", 0.01)
-    monkeypatch.setattr(feed, "BACK_OFF", (0.01, 0.02))
+    monkeypatch.setattr(following, "BACK_OFF", (0.01, 0.02))
     view = LiveView()
     follower = TopicFeed(view, consumer_options={}, new_consumer=topics.consumer, **TOPICS)
     await follower.start()
@@ -164,7 +165,7 @@ async def test_what_is_no_record_is_told_and_skipped(topics, view, make_score, c
 async def test_a_lost_broker_is_told_once_and_waited_for(
     topics, view, make_score, make_alert, noon, caplog
 ):
-    caplog.set_level(logging.INFO, logger="pipeline.web.feed")
+    caplog.set_level(logging.INFO, logger="pipeline.following")
     topics.add("t.scores", make_score())
     await until(lambda: bool(view.scores()))
     topics.down = True
