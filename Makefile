@@ -25,6 +25,7 @@ check: $(VENV)/.dev ## Lint, types, and generated files that must be current
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/python -m docs.generate --check
+	@$(BIN)/python -m deploy.generate --check
 
 bench: $(VENV)/.bench ## Measure: overhead, throughput, latency, memory, side by side
 	@$(BIN)/python -m benchmarks $(ARGS)
@@ -33,8 +34,9 @@ soak: $(VENV)/.dev ## Break it on purpose for HOURS (a real cluster of three; ne
 	@$(BIN)/python -m tests.faults --hours $(HOURS) --log soak.jsonl $(ARGS); \
 		status=$$?; $(BIN)/python -m tests.faults.report soak.jsonl; exit $$status
 
-docs: $(VENV)/.dev ## Regenerate the schemas and tables in docs/
+docs: $(VENV)/.dev ## Regenerate what is generated in docs/, deploy/ and k8s/
 	@$(BIN)/python -m docs.generate
+	@$(BIN)/python -m deploy.generate
 
 clean: ## Remove the environment, caches and downloads
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

@@ -230,8 +230,9 @@ allow_private = true
         """The alert as the webhook got it; its posts are other people's words, shown as text."""
         self._delivered += 1
         posts = "".join(f"\n  “{post['text']}” — {post['author']}" for post in alert["posts"])
+        about = ", ".join(alert.get("touchpoints") or [alert["touchpoint"]])
         text = (
-            f"{alert['brand_name']} · {alert['touchpoint']} · {alert['team']} answers\n"
+            f"{alert['brand_name']} · {about} · {alert['team']} answers\n"
             f"{alert['seen']} below expectation in {alert['window_minutes']} minutes, "
             f"{alert['expected']} expected, since {alert['onset'][11:16]} UTC; "
             f"{alert['share']:.0%} of the talk{posts}"

@@ -185,20 +185,25 @@ class Metrics:
         ProcessCollector(registry=registry)
 
     def begin(self, *, brands: Iterable[str], receivers: Iterable[str]) -> None:
-        """Start at 0 every counter that an alerting rule watches for its first increase.
+        """Start at 0 the counters whose first increase may be the news.
 
-        Of a counter that appears with a value, Prometheus cannot know that it increased.
+        Of a counter that appears with a value, Prometheus cannot know that it increased: the first
+        alert, or a touchpoint's first gap mentions, would show on no graph and in no rule.
         """
         for reason in get_args(RejectReason):
             self.rejected.labels(reason)
         for brand in brands:
             for touchpoint in (*TOUCHPOINTS, "all"):
                 self.spikes.labels(brand, touchpoint)
+            for touchpoint in TOUCHPOINTS:
+                for gap in ("negative", "positive"):
+                    self.gaps.labels(brand, touchpoint, gap)
             for status in get_args(AlertStatus):
                 self.alerts.labels(brand, status)
         for receiver in receivers:
             for outcome in ("delivered", "retry", "refused", "gone", "expired"):
                 self.notifications.labels(receiver, outcome)
+            self.notification_seconds.labels(receiver)
 
     def forget_scores(self) -> None:
         """Show no scores: those of partitions that went to another worker would stay for ever."""

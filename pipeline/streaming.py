@@ -40,9 +40,6 @@ CHUNKS_IN_HAND: Final = 2
 
 UNBOUNDED: Final = 2**30
 
-LEAST_SHARE: Final = 32
-"""Records taken of each partition at a time, at least: smaller chunks cost more than they align."""
-
 DRAIN_SECONDS: Final = 20.0
 """How long a stop or a rebalance waits for the chunk at hand."""
 
@@ -116,15 +113,14 @@ class FairConsumerThread(driver.AIOKafkaConsumerThread):
                 consumer, open_partitions, timeout, max_records
             )
             return records
-        share = max(LEAST_SHARE, max_records // len(aligned))
-        records = await fetch(consumer, open_partitions, timeout, share)
+        records = await fetch(consumer, open_partitions, timeout, max_records)
         if records:
             others = open_partitions.difference(aligned)
             rest = await fetch(consumer, others, 0, max_records) if others else {}
             for tp, more in rest.items():
                 records.setdefault(tp, []).extend(more)
             for tp in aligned:
-                room = share - len(records.get(tp, ()))
+                room = max_records - len(records.get(tp, ()))
                 if room > 0:
                     topped = await fetch(consumer, {tp}, 0, room)
                     records.setdefault(tp, []).extend(topped.get(tp, ()))

@@ -78,6 +78,7 @@ class Grid:
 
     Attributes:
         tick: Seconds a tick lasts.
+        fading: What `fade` has worked out.
     """
 
     tick: float = 60.0

@@ -46,9 +46,7 @@ STIRS_PER_ALARM: Final = 8.0
 false alarms allowed: often enough to learn from, rare enough to be alike."""
 
 PRIOR_STIRS: Final = 4.0
-PRUDENCE: Final = 1.0
-"""What a series is taken to have seen before it begins: so many stirs, and a tail so many times
-as heavy as the model's. Real talk is burstier than any model."""
+"""A series is taken to have seen so many stirs before it begins, with peaks as the model has it."""
 
 STRONGEST: Final = 3.0
 """Stirs beyond so many times the usual excess count as that: a real incident must not raise the
@@ -181,7 +179,7 @@ class Detector:
         self._stir = max(LEAST_STIR, log(CHANCE_STIRS / (longest * allowed)))
         self._prior_weeks = PRIOR_STIRS / allowed
         # The mean of log(e / stir) where e exceeds `stir` exponentially is just below this.
-        self._prior_excess = PRIOR_STIRS * PRUDENCE * log(1.0 + 1.0 / self._stir)
+        self._prior_excess = PRIOR_STIRS * log(1.0 + 1.0 / self._stir)
 
     def past(self, minute: int) -> Past:
         """A series known since `minute`, so far without a mention."""

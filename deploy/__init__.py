@@ -1,0 +1,1 @@
+"""What it takes to run Gapwatch: images, dashboards, rules, and what generates them."""
