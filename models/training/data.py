@@ -1,10 +1,11 @@
-"""Labelled rows of the three data sets, split, weighted and batched for training."""
+"""Rows of the data sets, split, weighted and batched for training."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
 import random
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,12 @@ NATURAL_ROWS: Final = 3_960
 
 NOT_NEGATIVE: Final = {"none": 0.95, "positive": 0.05}
 """Gap target of a text that is known to be no complaint: most posts tell of no delight."""
+
+SHINGLE_WORDS: Final = 8
+"""Two texts that share so many words in a row are taken for copies of each other."""
+
+_WORD: Final = re.compile(r"[^\W_]+")
+_PLACEHOLDERS: Final = frozenset({"user", "support", "http", "rt"})
 
 STRATA: Final = ("gap", "advocacy", "suggestion")
 """Heads whose values, with the part of posts.tsv, are cut alike into training and held-out rows."""
@@ -52,7 +59,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Training and measuring rows; no text of one part occurs in another."""
+    """Training and measuring rows; no text that is measured has a copy among the trained ones."""
 
     posts: list[Row]
     complaints: list[Row]
@@ -114,6 +121,16 @@ def read_sentiment(path: Path) -> list[Row]:
     ]
 
 
+def shingles(text: str) -> set[str]:
+    """What copies of `text` have in common: its runs of `SHINGLE_WORDS` words, or all if fewer.
+
+    Handles, links, case and marks do not count, so that a repost is a copy too.
+    """
+    words = [word for word in _WORD.findall(text.lower()) if word not in _PLACEHOLDERS]
+    last = max(1, len(words) - SHINGLE_WORDS + 1)
+    return {" ".join(words[at : at + SHINGLE_WORDS]) for at in range(last)}
+
+
 def load_corpus(folder: Path, held_out: float, calibration: float, seed: int) -> Corpus:
     """Read and split the data in `folder`.
 
@@ -134,14 +151,10 @@ def load_corpus(folder: Path, held_out: float, calibration: float, seed: int) ->
         draw,
     )
     measured_sentiment = read_sentiment(folder / "sentiment" / "val.tsv")
-    kept_apart = {
-        row.text.lower()
-        for rows in (measured, fitted, measured_complaints, measured_sentiment)
-        for row in rows
-    }
+    kept_apart = _apart((measured, fitted, measured_complaints, measured_sentiment))
 
     def training(rows: list[Row]) -> list[Row]:
-        return [row for row in rows if row.text and row.text.lower() not in kept_apart]
+        return [row for row in rows if row.text and kept_apart.isdisjoint(shingles(row.text))]
 
     return Corpus(
         posts=training(posts),
@@ -152,6 +165,53 @@ def load_corpus(folder: Path, held_out: float, calibration: float, seed: int) ->
         held_out_complaints=measured_complaints,
         held_out_sentiment=measured_sentiment,
     )
+
+
+def read_unlabelled(path: Path, corpus: Corpus) -> list[Row]:
+    """Rows without labels, one a line of `path`, each text once; none is in `corpus` already.
+
+    Copies of what `corpus` measures are left out.
+    """
+    apart = _apart(
+        (
+            corpus.held_out,
+            corpus.calibration,
+            corpus.held_out_complaints,
+            corpus.held_out_sentiment,
+        )
+    )
+    seen = {
+        row.text.lower()
+        for rows in (corpus.posts, corpus.complaints, corpus.sentiment)
+        for row in rows
+    }
+    rows = []
+    for line in path.read_text("utf-8").split("\n"):
+        text = normalise(line)
+        if text and text.lower() not in seen and apart.isdisjoint(shingles(text)):
+            seen.add(text.lower())
+            rows.append(Row(text, {}, {}))
+    return rows
+
+
+def choose_alike(
+    wanted: Sequence[list[int]], offered: Sequence[list[int]], count: int
+) -> list[int]:
+    """Which `count` of the `offered` texts are most like the `wanted` ones, in their order.
+
+    Texts are tokens. The measure is the mean over a text's tokens of how much likelier each is
+    among the wanted texts than among the offered (Moore and Lewis 2010, with single words).
+    """
+    size = 1 + max(max(ids) for texts in (wanted, offered) for ids in texts)
+
+    def log_shares(texts: Sequence[list[int]]) -> NDArray[np.float64]:
+        counts = np.bincount(np.concatenate([np.array(ids) for ids in texts]), minlength=size)
+        shares: NDArray[np.float64] = np.log((counts + 1) / (counts.sum() + size))
+        return shares
+
+    gain = log_shares(wanted) - log_shares(offered)
+    scores = np.array([gain[ids].mean() for ids in offered])
+    return sorted(np.argsort(-scores, kind="stable")[:count].tolist())
 
 
 def class_weights(rows: Sequence[Row], power: float, limit: float) -> dict[str, dict[str, float]]:
@@ -201,6 +261,18 @@ def encode_targets(
     return targets, loss_weights
 
 
+def blend_teacher(
+    targets: Floats, weights: Floats, taught: Floats, share: float
+) -> tuple[Floats, Floats]:
+    """Targets and weights with the teacher's probabilities `taught`, all (rows, COLUMNS).
+
+    Where a label is known, the teacher has `share` of the target; elsewhere all of it.
+    """
+    known = weights > 0
+    blended = np.where(known, (1 - share) * targets + share * taught, taught)
+    return blended.astype(np.float32), np.where(known, weights, 1).astype(np.float32)
+
+
 def load_tokenizer(path: Path, max_tokens: int) -> Tokenizer:
     """The tokenizer in `path`, cutting at `max_tokens` tokens and padding nothing."""
     tokenizer = Tokenizer.from_file(str(path))
@@ -238,6 +310,11 @@ def collate(
             ids[at, : len(tokens[row])] = tokens[row]
             mask[at, : len(tokens[row])] = 1
         yield Batch(ids, mask, targets[list(rows)], weights[list(rows)])
+
+
+def _apart(measured: Sequence[list[Row]]) -> set[str]:
+    """The shingles of all texts that are measured, by which their copies are known."""
+    return set().union(*(shingles(row.text) for rows in measured for row in rows))
 
 
 def _split(

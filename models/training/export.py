@@ -51,7 +51,7 @@ def export(run_folder: Path, run: Run, out: Path) -> Network:
     network = Network(shape)
     network.load_state_dict(torch.load(run_folder / "network.pt", weights_only=True))
     weights = {name: value.numpy() for name, value in network.state_dict().items()}
-    model = build(weights, shape, run.settings.max_tokens, int8=True)
+    model = build(weights, shape, run.plan.settings.max_tokens, int8=True)
     onnx.checker.check_model(model)
 
     out.mkdir(parents=True, exist_ok=True)
@@ -61,9 +61,9 @@ def export(run_folder: Path, run: Run, out: Path) -> Network:
     files = (MODEL_FILE, FLOAT_FILE, TOKENIZER_FILE)
     config = BundleConfig(
         version=out.name,
-        max_tokens=run.settings.max_tokens,
+        max_tokens=run.plan.settings.max_tokens,
         heads={head: list(values) for head, values in HEADS.items()},
-        temperatures=run.temperatures,
+        temperatures=run.student.temperatures,
         sha256={name: sha256(out / name) for name in files},
     )
     _write_json(out / CONFIG_FILE, config)
@@ -109,11 +109,11 @@ def main() -> None:
     corpus = corpus_of(run, arguments.data)
     network = export(run_folder, run, out)
     texts = [row.text for row in corpus.held_out]
-    tokenizer = load_tokenizer(run_folder / TOKENIZER_FILE, run.settings.max_tokens)
+    tokenizer = load_tokenizer(run_folder / TOKENIZER_FILE, run.plan.settings.max_tokens)
     classifier = OnnxClassifier(out)
     agreement = compare(predict(network, tokenizer, texts), classifier.logits(texts))
     classifier.close()
-    metrics = Metrics(measure_weights(out, corpus, run.temperatures), agreement, run)
+    metrics = Metrics(measure_weights(out, corpus, run.student.temperatures), agreement, run)
     _write_json(out / "metrics.json", metrics)
     print_measures(metrics.held_out)
     print(agreement)

@@ -6,6 +6,7 @@ import copy
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,103 +18,128 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from models.columns import COLUMNS, OFFSETS
-from models.training.data import (
-    Batch,
-    Corpus,
-    Row,
-    class_weights,
-    collate,
-    encode_targets,
-    plan_batches,
-)
+from models.training.data import Batch, Floats, Row, collate, plan_batches
 from models.training.network import Network
-from models.training.settings import DataSettings, OptimiserSettings, Settings
+from models.training.settings import StageSettings
 
-CHECKPOINT_SECONDS = 180.0
+CHECKPOINT_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a network is trained on.
+
+    Attributes:
+        rows: All rows, source by source.
+        targets: Soft targets, (rows, COLUMNS).
+        weights: Weights in the loss, (rows, COLUMNS).
+        passes: Of each source, how many rows it has and how often they are shown.
+    """
+
+    rows: list[Row]
+    targets: Floats
+    weights: Floats
+    passes: list[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class State:
+    """All that training needs to go on where it stopped, with torch's random numbers."""
+
+    network: Network
+    average: Network
+    optimiser: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+
+    def save(self, path: Path, step: int) -> None:
+        """Write the state after `step` steps; a crash while writing leaves the last one whole."""
+        content = {name: part.state_dict() for name, part in vars(self).items()}
+        draws = [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
+        torch.save({**content, "draws": draws, "step": step}, path.with_suffix(".part"))
+        path.with_suffix(".part").replace(path)
+
+    def load(self, path: Path) -> int:
+        """Take over what `save` wrote and return its step; 0 if there is nothing."""
+        if not path.exists():
+            return 0
+        content = torch.load(path, weights_only=True, map_location="cpu")
+        for name, part in vars(self).items():
+            part.load_state_dict(content[name])
+        torch.set_rng_state(content["draws"][0])
+        torch.cuda.set_rng_state_all(content["draws"][1:])
+        return int(content["step"])
 
 
 def train(
     network: Network,
-    corpus: Corpus,
+    lesson: Lesson,
     tokenizer: Tokenizer,
-    settings: Settings,
+    settings: StageSettings,
+    seed: int,
     checkpoint: Path,
 ) -> Network:
-    """Train `network` in place on `corpus` and return the average of its weights over the run.
+    """Train `network` in place on `lesson` and return the average of its weights over the run.
 
-    The average so far is written to `checkpoint` every `CHECKPOINT_SECONDS` and at the end.
+    The state is written to `checkpoint` every `CHECKPOINT_SECONDS`. A later call with the same
+    arguments goes on from there, through the same batches; the file is removed at the end.
     """
-    draw = random.Random(settings.seed)  # noqa: S311 - reproducible, no secret
-    sources = _draw_sources(corpus, settings.data, draw)
-    rows = [row for source, _ in sources for row in source]
-    weights = class_weights(
-        corpus.posts, settings.loss.class_weight_power, settings.loss.class_weight_limit
-    )
-    targets, loss_weights = encode_targets(
-        rows,
-        weights,
-        disputed_loser=settings.data.disputed_loser,
-        smoothing=settings.loss.smoothing,
-    )
-    tokens = [coded.ids for coded in tokenizer.encode_batch([row.text for row in rows])]
-    order = _plan_order([(len(source), passes) for source, passes in sources], draw)
-    lengths = [len(ids) for ids in tokens]
-    batches = plan_batches(lengths, order, settings.optimiser.batch_rows, draw)
+    draw = random.Random(seed)  # noqa: S311 - reproducible, no secret
+    torch.manual_seed(seed)
+    tokens = [coded.ids for coded in tokenizer.encode_batch([row.text for row in lesson.rows])]
+    order = _plan_order(lesson.passes, draw)
+    batches = plan_batches([len(ids) for ids in tokens], order, settings.batch_rows, draw)
 
-    # Words stay as pretrained: the data knows few of them, and a third of the time is saved.
-    network.words.weight.requires_grad_(False)
-    optimiser, schedule = _optimiser(network, settings.optimiser, len(batches))
+    _freeze(network, settings.frozen_layers)
+    network.set_dropout(settings.dropout)
     average = copy.deepcopy(network)
     average.eval()
+    state = State(network, average, *_optimiser(network, settings, len(batches)))
+    first = state.load(checkpoint)
     saved = time.monotonic()
     network.train()
-    bar = tqdm(collate(batches, tokens, targets, loss_weights), total=len(batches), mininterval=10)
-    for step, batch in enumerate(bar):
+    stream = collate(batches[first:], tokens, lesson.targets, lesson.weights)
+    bar = tqdm(stream, initial=first, total=len(batches), mininterval=10, desc=checkpoint.stem)
+    for step, batch in enumerate(bar, first):
         loss = _loss(network, batch)
-        optimiser.zero_grad()
+        state.optimiser.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), settings.optimiser.gradient_norm)
-        optimiser.step()
-        schedule.step()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), settings.gradient_norm)
+        state.optimiser.step()
+        state.schedule.step()
         # A short memory at first, or the untrained start would linger in the average.
-        decay = min(settings.optimiser.average_decay, (step + 1) / (step + 10))
-        _update_average(average, network, decay)
+        _update_average(average, network, min(settings.average_decay, (step + 1) / (step + 10)))
         if step % 50 == 0:
             bar.set_postfix(loss=f"{loss.item():.3f}")
         if time.monotonic() - saved > CHECKPOINT_SECONDS:
-            torch.save(average.state_dict(), checkpoint)
+            state.save(checkpoint, step + 1)
             saved = time.monotonic()
-    torch.save(average.state_dict(), checkpoint)
+    checkpoint.unlink(missing_ok=True)
     return average
 
 
 def predict(
-    network: Network, tokenizer: Tokenizer, texts: Sequence[str], batch_rows: int = 64
+    network: Network,
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    *,
+    batch_rows: int = 64,
+    bfloat16: bool = False,
 ) -> NDArray[np.float32]:
-    """Logits (texts, COLUMNS) of normalised texts, in order, in float32."""
+    """Logits (texts, COLUMNS) of normalised texts, in order; in float32 unless `bfloat16`."""
     network.eval()
+    device = network.heads.weight.device
     tokens = [coded.ids for coded in tokenizer.encode_batch(list(texts))]
     order = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
     batches = [order[at : at + batch_rows] for at in range(0, len(order), batch_rows)]
     empty = np.zeros((len(tokens), 0), np.float32)
     logits = np.zeros((len(tokens), COLUMNS), np.float32)
-    with torch.inference_mode():
-        for rows, batch in zip(batches, collate(batches, tokens, empty, empty), strict=True):
+    stream = zip(batches, collate(batches, tokens, empty, empty), strict=True)
+    narrow = torch.autocast(device.type, torch.bfloat16, enabled=bfloat16)
+    with torch.inference_mode(), narrow:
+        for rows, batch in tqdm(stream, total=len(batches), mininterval=10, disable=not bfloat16):
             ids, mask = torch.from_numpy(batch.ids), torch.from_numpy(batch.mask)
-            logits[rows] = network(ids, mask).numpy()
+            logits[rows] = network(ids.to(device), mask.to(device)).cpu().numpy()
     return logits
-
-
-def _draw_sources(
-    corpus: Corpus, data: DataSettings, draw: random.Random
-) -> list[tuple[list[Row], int]]:
-    """The rows of each data set that the run shows, and how often."""
-    sentiment = draw.sample(corpus.sentiment, min(data.sentiment_rows, len(corpus.sentiment)))
-    return [
-        (corpus.posts, data.posts_passes),
-        (corpus.complaints, data.complaints_passes),
-        (sentiment, 1),
-    ]
 
 
 def _plan_order(sources: Sequence[tuple[int, int]], draw: random.Random) -> list[int]:
@@ -129,22 +155,35 @@ def _plan_order(sources: Sequence[tuple[int, int]], draw: random.Random) -> list
 
 def _loss(network: Network, batch: Batch) -> Tensor:
     """Weighted soft cross-entropy, summed over the heads, averaged over the rows of each."""
-    with torch.autocast("cpu", torch.bfloat16):
-        logits = network(torch.from_numpy(batch.ids), torch.from_numpy(batch.mask))
-    targets, weights = torch.from_numpy(batch.targets), torch.from_numpy(batch.weights)
-    total = torch.zeros(())
+    device = network.heads.weight.device
+    ids, mask = torch.from_numpy(batch.ids).to(device), torch.from_numpy(batch.mask).to(device)
+    with torch.autocast(device.type, torch.bfloat16):
+        logits = network(ids, mask)
+    targets = torch.from_numpy(batch.targets).to(device)
+    weights = torch.from_numpy(batch.weights).to(device)
+    total = torch.zeros((), device=device)
     for where in OFFSETS.values():
         entropy = -(targets[:, where] * functional.log_softmax(logits[:, where], -1)).sum(-1)
         weight = weights[:, where][:, 0]
-        labelled = (weight > 0).sum().clamp(min=1)
-        # A head few rows of the batch speak to counts by their share, not as a full voice.
-        share = labelled / len(weight)
-        total = total + share * (weight * entropy).sum() / labelled
+        # Averaged over all rows: a head few rows of the batch speak to is no full voice.
+        total = total + (weight * entropy).sum() / len(weight)
     return total
 
 
+def _freeze(network: Network, layers: int) -> None:
+    """Keep the words, the distances and the lowest `layers` as pretrained."""
+    # The data knows few of the words, and a third of the time is saved.
+    network.words.weight.requires_grad_(False)
+    if network.shape.relative_attention_num_buckets:
+        network.distances.weight.requires_grad_(False)
+    if layers:
+        network.positions.weight.requires_grad_(False)
+        for part in (network.embedding_norm, *network.layers[:layers]):
+            part.requires_grad_(False)
+
+
 def _optimiser(
-    network: Network, settings: OptimiserSettings, steps: int
+    network: Network, settings: StageSettings, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """AdamW without decay on biases and norms; linear warm-up, then linear decay to zero."""
     groups: dict[tuple[bool, bool], list[Tensor]] = {}

@@ -15,24 +15,48 @@ from models.training.holdout import measure_held_out
 from models.training.settings import Settings
 
 
-class Run(msgspec.Struct, frozen=True):
-    """What a training run leaves in `run.json`.
+class Plan(msgspec.Struct, frozen=True):
+    """What decides the outcome of a training run; it is `plan.json` in the run's folder.
 
     Attributes:
-        settings: The configuration it used.
-        data: File name to SHA-256 of the data it read.
-        encoder: SHA-256 of the pretrained weights it started from.
-        seconds: How long the training loop took.
-        temperatures: Head to temperature, fitted on the calibration rows.
-        measures: The network's quality on the held-out rows, before quantisation.
+        settings: The configuration.
+        data: File name to SHA-256 of the data it reads.
+        encoder: SHA-256 of the pretrained weights the student starts from.
+        teacher: SHA-256 of those the teachers start from, if there are any.
     """
 
     settings: Settings
     data: dict[str, str]
     encoder: str
-    seconds: int
+    teacher: str | None
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """How good a trained network is.
+
+    Attributes:
+        temperatures: Head to temperature, fitted on the calibration rows.
+        measures: Its quality on the held-out rows with them.
+    """
+
     temperatures: dict[str, float]
     measures: dict[str, Measures]
+
+
+class Run(msgspec.Struct, frozen=True):
+    """What a training run leaves in `run.json`.
+
+    Attributes:
+        plan: What it did.
+        seconds: How long it took, from the last time it was started.
+        student: The verdict on the result, before quantisation.
+        teachers: The verdict on each teacher.
+    """
+
+    plan: Plan
+    seconds: int
+    student: Verdict
+    teachers: list[Verdict]
 
 
 class Agreement(msgspec.Struct, frozen=True):
@@ -65,8 +89,8 @@ class Metrics(msgspec.Struct, frozen=True):
 
 def corpus_of(run: Run, folder: Path) -> Corpus:
     """The corpus in `folder`, split as `run` split it."""
-    data = run.settings.data
-    return load_corpus(folder, data.held_out, data.calibration, run.settings.seed)
+    settings = run.plan.settings
+    return load_corpus(folder, settings.data.held_out, settings.data.calibration, settings.seed)
 
 
 def measure_weights(
@@ -98,7 +122,7 @@ def main() -> None:
     arguments = parser.parse_args()
     metrics = msgspec.json.decode((arguments.weights / "metrics.json").read_bytes(), type=Metrics)
     corpus = corpus_of(metrics.run, arguments.data)
-    print_measures(measure_weights(arguments.weights, corpus, metrics.run.temperatures))
+    print_measures(measure_weights(arguments.weights, corpus, metrics.run.student.temperatures))
 
 
 if __name__ == "__main__":

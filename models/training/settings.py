@@ -8,14 +8,13 @@ import msgspec
 
 
 class DataSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is held out and how often each set is shown."""
+    """What is held out, and what becomes of disputes and of texts without labels."""
 
     held_out: float
     calibration: float
-    posts_passes: int
-    complaints_passes: int
-    sentiment_rows: int
     disputed_loser: float
+    unlabelled_rows: int
+    taught_sentiment_rows: int
 
 
 class LossSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -26,10 +25,16 @@ class LossSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     class_weight_limit: float
 
 
-class OptimiserSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """AdamW with linear warm-up and decay, and an average of the weights."""
+class StageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How one network is trained: how often each set is shown, AdamW, an average of the weights."""
 
+    posts_passes: int
+    complaints_passes: int
+    sentiment_passes: int
+    sentiment_rows: int
+    unlabelled_passes: int
     batch_rows: int
+    frozen_layers: int
     encoder_rate: float
     head_rate: float
     weight_decay: float
@@ -39,14 +44,27 @@ class OptimiserSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     dropout: float
 
 
+class TeacherSettings(StageSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the teachers are trained, and how many."""
+
+    count: int
+
+
+class StudentSettings(StageSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A round of the student's training, and how much of a known label's target the teacher has."""
+
+    teacher_share: float
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All that decides a run besides its data and its encoder."""
+    """All that decides a run besides its data and its encoders."""
 
     seed: int
     max_tokens: int
     data: DataSettings
     loss: LossSettings
-    optimiser: OptimiserSettings
+    teacher: TeacherSettings
+    student: list[StudentSettings]
 
 
 def load_settings(path: Path | None = None) -> Settings:

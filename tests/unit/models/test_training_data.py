@@ -13,11 +13,15 @@ from models.columns import COLUMNS, OFFSETS
 from models.labels import GAPS, HEADS, NEUTRAL
 from models.training.data import (
     Row,
+    blend_teacher,
+    choose_alike,
     class_weights,
     collate,
     encode_targets,
     load_corpus,
     plan_batches,
+    read_unlabelled,
+    shingles,
 )
 from models.training.settings import load_settings
 
@@ -58,9 +62,54 @@ def test_no_measured_text_is_trained_on(folder: Path) -> None:
     measured = [corpus.held_out, corpus.calibration]
     measured += [corpus.held_out_complaints, corpus.held_out_sentiment]
     trained = [corpus.posts, corpus.complaints, corpus.sentiment]
-    texts = {row.text.lower() for rows in measured for row in rows}
-    assert texts.isdisjoint(row.text.lower() for rows in trained for row in rows)
+    apart = set().union(*(shingles(row.text) for rows in measured for row in rows))
+    assert all(apart.isdisjoint(shingles(row.text)) for rows in trained for row in rows)
     assert all(row.text for rows in trained for row in rows)
+
+
+LONG = "the battery of my new phone died after only two days of use"
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        LONG.upper() + "!!!",
+        f"RT @user: {LONG} http",
+        f"can you believe it, {LONG}, and nobody answers",
+    ],
+)
+def test_a_repost_is_a_copy(copy: str) -> None:
+    assert not shingles(LONG).isdisjoint(shingles(copy))
+
+
+def test_a_shared_phrase_is_no_copy() -> None:
+    assert shingles(LONG).isdisjoint(shingles("the battery of my new phone is great"))
+    assert shingles("so good").isdisjoint(shingles("so good to see you"))
+
+
+def test_unlabelled_rows_are_new_and_copy_nothing_measured(folder: Path) -> None:
+    corpus = load_corpus(folder, held_out=0.2, calibration=0.1, seed=1)
+    lines = [f"RT @someone: {row.text}" for row in corpus.held_out]
+    lines += [corpus.posts[0].text.upper(), "", "a new text", "A new text"]
+    path = folder / "unlabelled.txt"
+    path.write_text("\n".join(lines), "utf-8")
+    assert read_unlabelled(path, corpus) == [Row("a new text", {}, {})]
+
+
+def test_the_texts_most_like_the_wanted_are_chosen() -> None:
+    wanted = [[1, 2, 3], [2, 3, 3]]
+    offered = [[7, 8, 9], [3, 2, 8], [2, 3], [9, 9]]
+    assert choose_alike(wanted, offered, 2) == [1, 2]
+    assert choose_alike(wanted, offered, 9) == [0, 1, 2, 3]
+
+
+def test_the_teacher_fills_in_what_no_label_says() -> None:
+    targets = np.array([[1.0, 0.0, 0.0]], np.float32)
+    weights = np.array([[2.0, 2.0, 0.0]], np.float32)
+    taught = np.array([[0.6, 0.4, 0.3]], np.float32)
+    blended, weighed = blend_teacher(targets, weights, taught, 0.5)
+    assert blended[0] == pytest.approx([0.8, 0.2, 0.3])
+    assert weighed.tolist() == [[2, 2, 1]]
 
 
 def test_held_out_rows_have_the_mix_of_the_whole(folder: Path) -> None:
