@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+from benchmarks.alerting import run_alerts
 from benchmarks.latency import run_latency
 from benchmarks.programs import run_program
 from benchmarks.report import Row
@@ -24,12 +25,13 @@ from benchmarks.saturation import WorkerRun, preload, prepare, run_events, run_m
 from benchmarks.workload import Workload, sample_posts
 from pipeline.settings import KafkaSettings, ModelSettings
 
-PARTS: Final = ("null", "model", "latency", "plain")
+PARTS: Final = ("null", "model", "latency", "alert", "plain")
 
 MICROSECONDS: Final = 200.0
 RATIO: Final = 0.85
 MEGABYTES: Final = 700.0
 P99_MILLISECONDS: Final = 500.0
+ALERT_SECONDS: Final = 1.0
 
 _TURNS: Final = 2
 _MODEL_SHARE: Final = 5
@@ -71,6 +73,7 @@ class Suite:
             "null": self.null,
             "model": self.model,
             "latency": self.latency,
+            "alert": self.alert,
             "plain": self.plain,
         }
         yield from parts[part]()
@@ -205,6 +208,20 @@ class Suite:
         )
         cost = found.cpu_microseconds
         yield Row(part, "CPU an event", f"{cost:,.0f} µs", "idle costs included", value=cost)
+
+    def alert(self) -> Iterator[Row]:
+        """From the event that makes a spike to the alert at a receiver."""
+        self._say("alerts: brands spike, one after the other")
+        found = run_alerts(self._folder, self._kafka)
+        yield Row(
+            "spike to webhook",
+            "median",
+            f"{found.median * 1000:.0f} ms",
+            f"{len(found.seconds)} spikes, longest {max(found.seconds) * 1000:.0f} ms",
+            f"≤ {ALERT_SECONDS * 1000:.0f} ms",
+            found.median <= ALERT_SECONDS,
+            found.median * 1000,
+        )
 
     def plain(self) -> Iterator[Row]:
         """An aiokafka loop around a Hugging Face pipeline, as `benchmarks.plain` has it."""

@@ -104,6 +104,7 @@ class Mention(Struct, frozen=True):
         labels: The six labels; `stage` settled with the activity type (see `domain/stages.py`).
         team: Who answers for the touchpoint.
         weight: Stage weight times reach, to six decimals; counted as an integer of millionths.
+            0 where the model abstained.
         model: Version of the weights that judged it.
         stamp: The event's place in the log.
         received: When the broker or the source's producer took the event (its Kafka timestamp).

@@ -197,9 +197,10 @@ class Classify:
                     brand=brand,
                     labels=judged,
                     team=TEAM_OF_TOUCHPOINT[judged.touchpoint.label],
-                    weight=weight(
-                        event, judged.stage.label, score.stage_weights, reach=score.reach
-                    ),
+                    # What was not judged must not make the score milder than people are.
+                    weight=0.0
+                    if judged.abstained
+                    else weight(event, judged.stage.label, score.stage_weights, reach=score.reach),
                     model=self._classifier.version,
                     stamp=Stamp(chunk.partition, record.offset),
                     received=received_at(record),

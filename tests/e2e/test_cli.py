@@ -44,6 +44,7 @@ def test_help_names_every_command_and_every_command_explains_itself() -> None:
         "run",
         "demo",
         "send",
+        "sample",
         "classify",
         "evaluate",
         "scores",

@@ -76,6 +76,7 @@ class Recomputed:
             (
                 round(
                     1e6
+                    * (labels.abstained is None)
                     * round(
                         STAGE_WEIGHT[labels.stage.label]
                         * (1 + math.log10(1 + event.actor.followers)),

@@ -9,13 +9,16 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
     return metrics.registry.get_sample_value(name, labels)
 
 
-def test_what_a_rule_watches_for_its_first_increase_begins_at_zero() -> None:
+def test_counters_whose_first_increase_may_be_the_news_begin_at_zero() -> None:
     metrics = Metrics()
     metrics.begin(brands=["acme"], receivers=["team"])
     assert value(metrics, "gapwatch_rejected_total", reason="invalid") == 0
     assert value(metrics, "gapwatch_spikes_total", brand="acme", touchpoint="price") == 0
     assert value(metrics, "gapwatch_spikes_total", brand="acme", touchpoint="all") == 0
     assert value(metrics, "gapwatch_alerts_total", brand="acme", status="firing") == 0
+    gap = {"brand": "acme", "touchpoint": "warranty", "gap": "negative"}
+    assert value(metrics, "gapwatch_gap_mentions_total", **gap) == 0
+    assert value(metrics, "gapwatch_notification_seconds_count", receiver="team") == 0
     assert value(metrics, "gapwatch_notifications_total", receiver="team", outcome="expired") == 0
 
 
