@@ -62,8 +62,8 @@ class Rehearsal:
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
-    """A record as a topic would hold it."""
+class Line:
+    """A record as a topic would hold it (a `streaming.Record`)."""
 
     offset: int
     key: bytes | None
@@ -71,7 +71,7 @@ class _Line:
     timestamp: int = 0
 
 
-class _Log:
+class MemoryTopics:
     """Topics in memory: takes what agents send."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class _Log:
         return self.topics.pop(topic, [])
 
 
-class _Table:
+class MemoryTable:
     """An agent's state, which nothing needs to outlive."""
 
     def __init__(self) -> None:
@@ -134,7 +134,7 @@ async def _rehearse(
     classifier: Classifier,
     executor: ThreadPoolExecutor,
 ) -> Rehearsal:
-    log, metrics, found = _Log(), Metrics(), Rehearsal()
+    log, metrics, found = MemoryTopics(), Metrics(), Rehearsal()
     producer = cast(Producer, log)
 
     async def at_once() -> None:
@@ -144,8 +144,8 @@ async def _rehearse(
                         metrics=metrics, partitions=1)  # fmt: skip
     detect = Detect(settings, producer=producer, metrics=metrics, partitions=1, orders=Orders(),
                     ready=at_once)  # fmt: skip
-    classify.table = cast("StateTable[Any]", _Table())
-    detect.table = cast("StateTable[Any]", _Table())
+    classify.table = cast("StateTable[Any]", MemoryTable())
+    detect.table = cast("StateTable[Any]", MemoryTable())
     latest: dict[str, Alert] = {}
     decode = msgspec.json.Decoder(Alert).decode
     for lines in _chunks(stream, name):
@@ -160,10 +160,7 @@ async def _rehearse(
             Chunk(
                 settings.topic("mentions"),
                 0,
-                [
-                    _Line(found.mentions + at, key, value)
-                    for at, (key, value) in enumerate(mentions)
-                ],
+                [Line(found.mentions + at, key, value) for at, (key, value) in enumerate(mentions)],
             )
         )
         for _, value in log.take(settings.topic("alerts")):
@@ -175,9 +172,9 @@ async def _rehearse(
     return found
 
 
-def _chunks(stream: BinaryIO, name: str) -> Iterator[list[_Line]]:
+def _chunks(stream: BinaryIO, name: str) -> Iterator[list[Line]]:
     lines = (
-        _Line(offset, record.key, record.value)
+        Line(offset, record.key, record.value)
         for offset, record in enumerate(read_events(stream, name=name))
     )
     while chunk := list(islice(lines, TOGETHER)):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pipeline.streaming import App, Chunk, ChunkTopic
 
@@ -13,6 +14,18 @@ T = TypeVar("T")
 Handler = Callable[[Chunk], Awaitable[None]]
 Preparer = Callable[[Chunk], Coroutine[Any, Any, T]]
 Finisher = Callable[[T], Awaitable[None]]
+
+
+_CLOCKS_APART: Final = time.time() - time.monotonic()
+
+
+def steady_time() -> float:
+    """Epoch seconds by a clock that nobody sets: the wall clock at the start, and the time since.
+
+    For event time in idle hours: with a wall clock that jumps ahead it would jump too, and never
+    go back.
+    """
+    return _CLOCKS_APART + time.monotonic()
 
 
 def attach(app: App, topic: ChunkTopic, name: str, handle: Handler) -> Any:

@@ -6,12 +6,12 @@ Mentions are judged one by one in log order, so a replay tells the same alerts w
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 import msgspec
 
+from pipeline.agents.base import steady_time
 from pipeline.domain.alerts import State, Watch, writing_order
 from pipeline.domain.clock import StreamClock
 from pipeline.domain.lifecycle import Brand, Rules
@@ -46,7 +46,7 @@ class Detect:
         partitions: int,
         orders: Orders,
         ready: Callable[[], Awaitable[object]],
-        wall: Callable[[], float] = time.time,
+        wall: Callable[[], float] = steady_time,
     ) -> None:
         alerts = settings.alerts
         self._kinds = frozenset(alerts.kinds)

@@ -7,7 +7,6 @@ was not published before a crash is published after it.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Final
@@ -15,6 +14,7 @@ from typing import Final
 import msgspec
 
 from models.labels import TOUCHPOINTS
+from pipeline.agents.base import steady_time
 from pipeline.domain.buckets import WINDOWS, BrandBuckets, Bucket
 from pipeline.domain.clock import StreamClock
 from pipeline.domain.scoring import score_of
@@ -59,7 +59,7 @@ class Scores:
         metrics: Metrics,
         voices: Voices,
         partitions: int,
-        wall: Callable[[], float] = time.time,
+        wall: Callable[[], float] = steady_time,
     ) -> None:
         self._settings = settings
         self._producer = producer

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import msgspec
 from aiokafka import ConsumerRecord, TopicPartition
 
+from pipeline.agents.detect import Detect
 from pipeline.domain.buckets import Bucket, Totals, further
+from pipeline.domain.silences import Orders
+from pipeline.metrics import Metrics
+from pipeline.producer import Producer
 from pipeline.records import Alert, Mention, Rejected
+from pipeline.rehearsal import MemoryTable, MemoryTopics
 from pipeline.settings import Settings
+from pipeline.streaming import Chunk, StateTable
 from pipeline.topics import changelog_topic
 from tests.faults.expected import Expected, Place, expect
 from tests.faults.log import read
@@ -35,11 +42,13 @@ class Verdict:
         problems: What does not hold, in words; empty when all is well.
         lost, double: Mentions missing from the scores' buckets, and counted too often.
         repeated: Mentions that were written more than once, as they may be.
+        alerts: Notifications that an undisturbed run tells.
     """
 
     events: int = 0
     mentions: int = 0
     repeated: int = 0
+    alerts: int = 0
     lost: int = 0
     double: int = 0
     problems: list[str] = field(default_factory=list)
@@ -70,6 +79,7 @@ async def check(settings: Settings, samples: list[Sample], delivered: list[str])
     changelog = await read(settings, changelog_topic(settings, "buckets"))
     _check_buckets(expected, changelog, verdict)
     alerts = await read(settings, settings.topic("alerts"))
+    await _check_alerts(settings, mentions, alerts, verdict)
     _check_delivered(alerts, delivered, verdict)
     return verdict
 
@@ -189,15 +199,63 @@ def _check_buckets(
     )
 
 
-def _check_delivered(
-    log: dict[int, list[ConsumerRecord]], delivered: list[str], verdict: Verdict
+async def _check_alerts(
+    settings: Settings,
+    mentions: dict[int, list[ConsumerRecord]],
+    log: dict[int, list[ConsumerRecord]],
+    verdict: Verdict,
 ) -> None:
-    told = {
+    """Told are the notifications that an undisturbed run over the same mentions tells.
+
+    What time alone brings, the end of an incident, may come later than this recomputation looks.
+    """
+    topics = MemoryTopics()
+
+    async def at_once() -> None:
+        """Nobody silences anything here."""
+
+    detect = Detect(
+        settings,
+        producer=cast(Producer, topics),
+        metrics=Metrics(),
+        partitions=1,
+        orders=Orders(),
+        ready=at_once,
+    )
+    detect.table = cast("StateTable[Any]", MemoryTable())
+    for partition, records in mentions.items():
+        for at in range(0, len(records), 100):
+            await detect.handle(Chunk("mentions", partition, records[at : at + 100]))
+    expected = {
+        msgspec.json.decode(value, type=Alert).notification
+        for _, value in topics.take(settings.topic("alerts"))
+        if value is not None
+    }
+    told = _notifications(log)
+    verdict.alerts = len(expected)
+    verdict.complain("notifications that must be told and were not", sorted(expected - told))
+    ids = {notification.rpartition(".")[0] for notification in expected}
+    extra = {
+        notification
+        for notification in told - expected
+        if not notification.endswith(".resolved") or notification.rpartition(".")[0] not in ids
+    }
+    verdict.complain("notifications that must not be told", sorted(extra))
+
+
+def _notifications(log: dict[int, list[ConsumerRecord]]) -> set[str]:
+    return {
         msgspec.json.decode(record.value, type=Alert).notification
         for written in log.values()
         for record in written
         if record.value is not None
     }
+
+
+def _check_delivered(
+    log: dict[int, list[ConsumerRecord]], delivered: list[str], verdict: Verdict
+) -> None:
+    told = _notifications(log)
     verdict.complain("notifications never delivered", sorted(told - set(delivered)))
     verdict.complain("notifications of no alert", sorted(set(delivered) - told))
     verdict.complain(

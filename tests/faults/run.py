@@ -85,7 +85,7 @@ def run(
             brands=BRANDS,
             model={"batch": 64},
             alerts={"min_mentions": 5},
-            receivers=[{"name": "hook", "kind": "webhook", "url": hook.url}],
+            receivers=[hook.receiver],
         )
         settings = load_settings(config)
         fleet = Fleet(config)
@@ -231,6 +231,7 @@ def describe(outcome: Outcome) -> str:
             "events": verdict.events,
             "mentions": verdict.mentions,
             "repeated": verdict.repeated,
+            "alerts": verdict.alerts,
             "lost": verdict.lost,
             "double": verdict.double,
             "silence": round(outcome.silence, 1),
