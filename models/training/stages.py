@@ -92,11 +92,12 @@ def learn(job: Job, encoder: Path, taught: Taught) -> Network:
     """Train the student, round after round; the last one's result is `network.pt`."""
     network: Network | None = None
     for number, stage in enumerate(job.settings.student):
-        seed = job.settings.seed + number
-        lesson = _lesson(job, stage, taught.unlabelled, seed=job.settings.seed)
+        lesson = _lesson(job, stage, taught.unlabelled, job.settings.seed)
         lesson = _blend(lesson, taught, stage.teacher_share)
+        seed = job.settings.seed + number
         network = _trained(job, encoder, lesson, stage, seed, f"student-{number}", network)
-    assert network is not None, "the settings have no round for the student"
+    if network is None:
+        raise SystemExit("the settings have no [[student]] round")
     torch.save(network.state_dict(), job.out / "network.pt")
     return network
 
