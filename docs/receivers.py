@@ -23,11 +23,18 @@ from pipeline.receivers import (
     telegram,
     webhook,
 )
+from pipeline.receivers.links import LinkTemplates
 from pipeline.receivers.sample import sample_notice
 from pipeline.receivers.story import Story, story_of
 from pipeline.receivers.text import BREAK
 
 NOTICE: Final = sample_notice("firing", datetime(2026, 5, 4, 9, 30, tzinfo=UTC))
+LINKS: Final = LinkTemplates(
+    page="https://gapwatch.example/",
+    dashboard="https://grafana.example/d/gapwatch-incident?var-brand={brand}"
+    "&var-touchpoint={touchpoint}&from={from_ms}&to={to_ms}",
+    runbook="https://wiki.example/{team}/{touchpoint}",
+)
 
 _HEAD: Final = """# What each channel shows
 
@@ -39,7 +46,7 @@ the picture of the curve are left out; a link stands as its words with the addre
 
 def shown() -> str:
     """The page."""
-    story = story_of(NOTICE, page_url="https://gapwatch.example/")
+    story = story_of(NOTICE, LINKS)
     parts = [_HEAD]
     for name, render in _CHANNELS.items():
         parts.append(f"## {name}\n\n```\n{render(story).replace(BREAK, '')}\n```\n")
@@ -116,8 +123,10 @@ def _google_chat(story: Story) -> str:
                     lines.append(_html(text))
                 case {"decoratedText": {"topLabel": label, "text": text}}:
                     lines.append(f"{label}: {_html(text)}")
-                case {"buttonList": {"buttons": [button]}}:
-                    lines.append(f"( {button['text']} ) [{button['onClick']['openLink']['url']}]")
+                case {"buttonList": {"buttons": buttons}}:
+                    lines += [
+                        f"( {b['text']} ) [{b['onClick']['openLink']['url']}]" for b in buttons
+                    ]
     return "\n".join(lines)
 
 
@@ -161,5 +170,5 @@ _CHANNELS: Final[dict[str, Callable[[Story], str]]] = {
     "Alertmanager": lambda story: _json(
         [alertmanager.alert_of(NOTICE, story, alertmanager.labels_of(NOTICE, {}))]
     ),
-    "Webhook": lambda _: _json(webhook.message(NOTICE)),
+    "Webhook": lambda _: _json(webhook.message(NOTICE, LINKS.of(NOTICE.alert))),
 }

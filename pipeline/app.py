@@ -192,9 +192,7 @@ class Worker:
         """
         settings = self.settings
         for receiver in settings.receivers:
-            self._receivers[receiver.name] = receiver_from(
-                receiver, page_url=settings.alerts.page_url
-            )
+            self._receivers[receiver.name] = receiver_from(receiver, settings.alerts.links)
         await self.web.start()
         await self._producer.start()
         await self._feed.start()

@@ -12,9 +12,10 @@ import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final, Literal, Self, get_args
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     Field,
     SecretStr,
@@ -32,6 +33,12 @@ from pydantic_settings.exceptions import SettingsError as SourceError
 
 from models.classifier import Backend
 from models.labels import STAGES
+from pipeline.receivers.links import (
+    DASHBOARD_PLACEHOLDERS,
+    RUNBOOK_PLACEHOLDERS,
+    LinkTemplates,
+    check_template,
+)
 from pipeline.receivers.settings import ReceiverSettings
 from pipeline.records import AlertKind
 from pipeline.section import Key
@@ -158,6 +165,10 @@ class ScoreSettings(_Section):
         return value
 
 
+def _address(*placeholders: str) -> AfterValidator:
+    return AfterValidator(lambda template: check_template(template, placeholders))
+
+
 class AlertSettings(_Section):
     """When talk becomes an alert, and how often one may speak up."""
 
@@ -186,7 +197,24 @@ class AlertSettings(_Section):
     expire_hours: float = Field(
         24.0, gt=0, description="An undelivered notification is given up after so long."
     )
-    page_url: str | None = Field(None, description="Address of the live page, for links.")
+    page_url: Annotated[str, _address()] | None = Field(
+        None, description="Address of the live page, for links."
+    )
+    dashboard_url: Annotated[str, _address(*DASHBOARD_PLACEHOLDERS)] | None = Field(
+        None,
+        description="Address of a dashboard, for links; each alert fills in `{brand}`, "
+        "`{touchpoint}`, `{from_ms}` and `{to_ms}`.",
+    )
+    runbook_url: Annotated[str, _address(*RUNBOOK_PLACEHOLDERS)] | None = Field(
+        None,
+        description="Address of what is to be done, for links; each alert fills in `{team}`, "
+        "`{touchpoint}`, `{kind}` and `{brand}`.",
+    )
+
+    @property
+    def links(self) -> LinkTemplates:
+        """Where messages lead on to."""
+        return LinkTemplates(self.page_url, self.dashboard_url, self.runbook_url)
 
 
 class WebSettings(_Section):

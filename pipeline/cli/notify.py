@@ -46,7 +46,7 @@ async def _send(settings: Settings, name: str, status: AlertStatus) -> Outcome:
     if found is None:
         known = ", ".join(each.name for each in settings.receivers) or "none"
         raise SettingsError(f"no receiver is named {name!r} (receivers: {known})")
-    receiver = receiver_from(found, page_url=settings.alerts.page_url)
+    receiver = receiver_from(found, settings.alerts.links)
     try:
         return await receiver.send(sample_notice(status, datetime.now(UTC)))
     finally:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 from pipeline.records import Alert
 
 if TYPE_CHECKING:
+    from pipeline.receivers.links import LinkTemplates
     from pipeline.receivers.settings import ReceiverSettings
 
 
@@ -105,55 +106,55 @@ UNTOLD: Final = Rate(per_second=5.0, burst=10)
 """For services that state no limit: no more than a person's own server bears."""
 
 
-def receiver_from(settings: ReceiverSettings, *, page_url: str | None) -> Receiver:
+def receiver_from(settings: ReceiverSettings, links: LinkTemplates) -> Receiver:
     """The receiver that the settings describe. Call it in a running event loop.
 
     Args:
-        page_url: Address of the live page, for links.
+        links: Where messages lead on to.
     """
     # Here, since they build on what this module defines, and so that only what is used is loaded.
     match settings.kind:
         case "webhook":
             from pipeline.receivers.webhook import Webhook
 
-            return Webhook(settings)
+            return Webhook(settings, links)
         case "slack":
             from pipeline.receivers.slack import Slack, SlackBot
 
-            return (SlackBot if settings.by_bot else Slack)(settings, page_url)
+            return (SlackBot if settings.by_bot else Slack)(settings, links)
         case "teams":
             from pipeline.receivers.teams import Teams
 
-            return Teams(settings, page_url)
+            return Teams(settings, links)
         case "discord":
             from pipeline.receivers.discord import Discord
 
-            return Discord(settings, page_url)
+            return Discord(settings, links)
         case "mattermost":
             from pipeline.receivers.mattermost import Mattermost
 
-            return Mattermost(settings, page_url)
+            return Mattermost(settings, links)
         case "google-chat":
             from pipeline.receivers.google_chat import GoogleChat
 
-            return GoogleChat(settings, page_url)
+            return GoogleChat(settings, links)
         case "telegram":
             from pipeline.receivers.telegram import Telegram
 
-            return Telegram(settings, page_url)
+            return Telegram(settings, links)
         case "email":
             from pipeline.receivers.email import Email
 
-            return Email(settings, page_url)
+            return Email(settings, links)
         case "pagerduty":
             from pipeline.receivers.pagerduty import PagerDuty
 
-            return PagerDuty(settings, page_url)
+            return PagerDuty(settings, links)
         case "alertmanager":
             from pipeline.receivers.alertmanager import Alertmanager
 
-            return Alertmanager(settings, page_url)
+            return Alertmanager(settings, links)
         case "apprise":
             from pipeline.receivers.apprise import Apprise
 
-            return Apprise(settings, page_url)
+            return Apprise(settings, links)

@@ -39,7 +39,7 @@ class Alertmanager(HttpReceiver[AlertmanagerReceiver]):
 
     async def send(self, notice: Notice) -> Outcome:
         """As `Receiver.send`."""
-        story = story_of(notice, page_url=self._page_url)
+        story = story_of(notice, self._links)
         labels = labels_of(notice, self._settings.labels)
         answer = await self._http.call(
             lambda: f"{self._settings.target().rstrip('/')}/api/v2/alerts",
@@ -81,12 +81,17 @@ def alert_of(notice: Notice, story: Story, labels: Mapping[str, str]) -> dict[st
     }
     if story.quotes:
         annotations["posts"] = "\n".join(f"“{q.text}” — {q.author}" for q in story.quotes)
+    # Named as alerting rules name theirs, so that templates find them.
+    if story.links.dashboard:
+        annotations["dashboard_url"] = story.links.dashboard.url
+    if story.links.runbook:
+        annotations["runbook_url"] = story.links.runbook.url
     return {
         "labels": labels,
         "annotations": annotations,
         "startsAt": alert.onset.isoformat(),
         "endsAt": (alert.updated if over else alert.updated + LIFETIME).isoformat(),
-        **({"generatorURL": story.link.url} if story.link else {}),
+        **({"generatorURL": story.links.page.url} if story.links.page else {}),
     }
 
 

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from pipeline.receivers import Notice, Outcome, Rate
+from pipeline.receivers.links import LinkTemplates
 from pipeline.receivers.settings import AppriseReceiver
 from pipeline.receivers.story import Story, moment, story_of
 
@@ -31,9 +32,9 @@ class Apprise:
     refreshes = False
     folds = True
 
-    def __init__(self, settings: AppriseReceiver, page_url: str | None) -> None:
+    def __init__(self, settings: AppriseReceiver, links: LinkTemplates) -> None:
         self._settings = settings
-        self._page_url = page_url
+        self._links = links
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"apprise-{settings.name}")
 
     async def send(self, notice: Notice) -> Outcome:
@@ -44,7 +45,7 @@ class Apprise:
             return Outcome("retry", f"url_file cannot be read: {error.strerror}")
         except ValueError as error:
             return Outcome("retry", str(error))
-        title, body = message(story_of(notice, page_url=self._page_url))
+        title, body = message(story_of(notice, self._links))
         work = asyncio.get_running_loop().run_in_executor(self._pool, _notify, url, title, body)
         try:
             return await asyncio.wait_for(work, self._settings.timeout)
@@ -86,6 +87,6 @@ def message(story: Story) -> tuple[str, str]:
     lines += ["", *story.notes] if story.notes else []
     safe = [line.translate(LOOK_ALIKES) for line in lines]
     # Addresses are plain and whole, so that whatever links them shows where to.
-    if story.link:
-        safe += ["", story.link.url]
+    if links := story.links.named():
+        safe += ["", *(f"{words}: {link.url}" for words, link in links)]
     return story.title.translate(LOOK_ALIKES), "\n".join(safe)

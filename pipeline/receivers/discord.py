@@ -61,7 +61,7 @@ class Discord(HttpReceiver[DiscordReceiver]):
 
     async def send(self, notice: Notice) -> Outcome:
         """As `Receiver.send`."""
-        story = story_of(notice, page_url=self._page_url)
+        story = story_of(notice, self._links)
         curve = notice.alert.curve
         image = await asyncio.to_thread(picture, curve) if curve is not None else None
         whole = message(story, with_picture=image is not None)
@@ -132,8 +132,8 @@ def message(story: Story, *, with_picture: bool = False) -> dict[str, Any]:
             ],
             "timestamp": story.alert.updated.isoformat(),
         }
-        if story.link:
-            embed["url"] = story.link.url
+        if story.links.page:
+            embed["url"] = story.links.page.url
         payload: dict[str, Any] = {"embeds": [embed], "allowed_mentions": {"parse": []}}
         if with_picture:
             embed["image"] = {"url": "attachment://curve.png"}
@@ -168,6 +168,8 @@ def _description(story: Story, with_picture: bool) -> str:
         parts.append(escape(story.curve))
     parts += map(_quote, story.quotes)
     parts += [f"-# {escape(note)}" for note in story.notes]
+    if links := story.links.named():
+        parts.append(" · ".join(f"[{words}](<{link.url}>)" for words, link in links))
     return "\n\n".join(parts)
 
 

@@ -23,6 +23,7 @@ import aiosmtplib
 
 from pipeline.receivers import Notice, Outcome, Rate
 from pipeline.receivers.curve import picture
+from pipeline.receivers.links import LinkTemplates
 from pipeline.receivers.settings import EmailReceiver
 from pipeline.receivers.story import COLOUR, Quote, Story, moment, story_of, subject_of
 
@@ -43,9 +44,9 @@ class Email:
     refreshes = False
     folds = True
 
-    def __init__(self, settings: EmailReceiver, page_url: str | None) -> None:
+    def __init__(self, settings: EmailReceiver, links: LinkTemplates) -> None:
         self._settings = settings
-        self._page_url = page_url
+        self._links = links
 
     async def send(self, notice: Notice) -> Outcome:
         """As `Receiver.send`."""
@@ -54,7 +55,7 @@ class Email:
             password = settings.login()
         except (OSError, UnicodeDecodeError):
             return Outcome("retry", "password_file cannot be read")
-        story = story_of(notice, page_url=self._page_url)
+        story = story_of(notice, self._links)
         curve = notice.alert.curve
         image = await asyncio.to_thread(picture, curve) if curve is not None else None
         mail = compose(notice, story, image, sender=settings.sender, to=settings.to)
@@ -157,8 +158,8 @@ def _text(story: Story) -> str:
         if quote.link:
             lines.append(quote.link.url)
     lines += ["", *story.notes] if story.notes else []
-    if story.link:
-        lines += ["", f"Live page: {story.link.url}"]
+    if links := story.links.named():
+        lines += ["", *(f"{words}: {link.url}" for words, link in links)]
     return "\n".join(lines) + "\n"
 
 
@@ -197,8 +198,9 @@ def _html(story: Story, with_picture: bool) -> str:
             f'“{escape(quote.text)}”<br><span style="color:#70757d">{by}</span></blockquote>'
         )
     parts += [f'<p style="color:#70757d">{escape(note)}</p>' for note in story.notes]
-    if story.link:
-        parts.append(f'<p><a href="{escape(story.link.url)}">Open the live page</a></p>')
+    if links := story.links.named():
+        ways = [f'<a href="{escape(link.url)}">{words}</a>' for words, link in links]
+        parts.append(f"<p>{' · '.join(ways)}</p>")
     return (
         '<!doctype html><html><body style="font-family:sans-serif;max-width:680px">\n'
         + "\n".join(parts)

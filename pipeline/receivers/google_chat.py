@@ -36,7 +36,7 @@ class GoogleChat(HttpReceiver[GoogleChatReceiver]):
 
     async def send(self, notice: Notice) -> Outcome:
         """As `Receiver.send`."""
-        story = story_of(notice, page_url=self._page_url)
+        story = story_of(notice, self._links)
         body = msgspec.json.encode(message(story, thread=notice.alert.id))
 
         def target() -> str:
@@ -71,9 +71,12 @@ def _message(story: Story, thread: str) -> dict[str, Any]:
         [_paragraph(_quote(quote)) for quote in story.quotes],
         [_paragraph(f"<i>{escape(note)}</i>") for note in story.notes],
     ]
-    if story.link:
-        button = {"text": "Open the live page", "onClick": {"openLink": {"url": story.link.url}}}
-        sections.append([{"buttonList": {"buttons": [button]}}])
+    buttons = [
+        {"text": words, "onClick": {"openLink": {"url": link.url}}}
+        for words, link in story.links.named()
+    ]
+    if buttons:
+        sections.append([{"buttonList": {"buttons": buttons}}])
     return {
         # Shown where cards are not, as in notifications; not read as markup.
         "fallbackText": story.title,

@@ -17,6 +17,7 @@ from yarl import URL
 from pipeline import __version__
 from pipeline.receivers import Outcome
 from pipeline.receivers.guard import PrivateAddressError, PublicResolver, is_private_literal
+from pipeline.receivers.links import LinkTemplates
 from pipeline.receivers.settings import CalledReceiver
 
 T = TypeVar("T")
@@ -171,9 +172,9 @@ class Caller:
 class HttpReceiver(Generic[S]):
     """What the receivers that are called over HTTP have in common."""
 
-    def __init__(self, settings: S, page_url: str | None = None) -> None:
+    def __init__(self, settings: S, links: LinkTemplates) -> None:
         self._settings = settings
-        self._page_url = page_url
+        self._links = links
         self._http = Caller(timeout=settings.timeout, allow_private=settings.allow_private)
 
     async def close(self) -> None:

@@ -30,7 +30,7 @@ class Mattermost(HttpReceiver[MattermostReceiver]):
 
     async def send(self, notice: Notice) -> Outcome:
         """As `Receiver.send`."""
-        body = msgspec.json.encode(message(story_of(notice, page_url=self._page_url)))
+        body = msgspec.json.encode(message(story_of(notice, self._links)))
         answer = await self._http.call(self._settings.target, body)
         return answer if isinstance(answer, Outcome) else answer.outcome()
 
@@ -48,8 +48,8 @@ def _message(story: Story) -> dict[str, Any]:
         parts.append(escape(story.curve))
     parts += map(_quote, story.quotes)
     parts += [f"_{escape(note)}_" for note in story.notes]
-    if story.link:
-        parts.append(f"[Open the live page](<{story.link.url}>)")
+    if links := story.links.named():
+        parts.append(" · ".join(f"[{words}](<{link.url}>)" for words, link in links))
     return {
         "attachments": [
             {

@@ -35,7 +35,7 @@ class PagerDuty(HttpReceiver[PagerDutyReceiver]):
 
     async def send(self, notice: Notice) -> Outcome:
         """As `Receiver.send`."""
-        event = event_of(notice, story_of(notice, page_url=self._page_url))
+        event = event_of(notice, story_of(notice, self._links))
         if event is None:
             return Outcome("delivered", "nothing that PagerDuty is told of")
         try:
@@ -79,14 +79,16 @@ def event_of(notice: Notice, story: Story) -> dict[str, Any] | None:
             },
         },
         "links": [
-            {"href": quote.link.url, "text": f"post at {quote.link.host}"}
-            for quote in story.quotes
-            if quote.link
+            *({"href": link.url, "text": words} for words, link in story.links.named()),
+            *(
+                {"href": quote.link.url, "text": f"post at {quote.link.host}"}
+                for quote in story.quotes
+                if quote.link
+            ),
         ],
     }
-    if story.link:
-        event["client_url"] = story.link.url
-        event["links"].insert(0, {"href": story.link.url, "text": "Live page"})
+    if story.links.page:
+        event["client_url"] = story.links.page.url
     return event
 
 

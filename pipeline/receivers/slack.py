@@ -49,7 +49,7 @@ class Slack(HttpReceiver[SlackReceiver]):
 
     async def send(self, notice: Notice) -> Outcome:
         """As `Receiver.send`."""
-        body = msgspec.json.encode(message(story_of(notice, page_url=self._page_url)))
+        body = msgspec.json.encode(message(story_of(notice, self._links)))
         answer = await self._http.call(self._settings.target, body)
         return answer if isinstance(answer, Outcome) else answer.outcome()
 
@@ -78,7 +78,7 @@ class SlackBot(HttpReceiver[SlackReceiver]):
 
     async def send(self, notice: Notice) -> Outcome:
         """As `Receiver.send`."""
-        story = story_of(notice, page_url=self._page_url)
+        story = story_of(notice, self._links)
         whole = message(story)
 
         async def first() -> Outcome:
@@ -165,8 +165,7 @@ def _message(story: Story) -> dict[str, Any]:
     for quote in story.quotes:
         blocks += _quote(quote)
     notes = [_plain(note, MAX_SECTION) for note in story.notes]
-    if story.link:
-        notes.append(_mrkdwn(_link(story.link, "Open the live page")))
+    notes += [_mrkdwn(_link(link, words)) for words, link in story.links.named()]
     if notes:
         blocks.append({"type": "context", "elements": notes[:MAX_ELEMENTS]})
     return _payload(story, blocks)

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 from pipeline.receivers import Notice
 from pipeline.receivers.curve import sparkline
+from pipeline.receivers.links import Links, LinkTemplates
 from pipeline.receivers.text import Link, clean, cut, link_to
 from pipeline.records import Alert, Post
 
@@ -60,7 +61,7 @@ class Story:
         curve: The counts as a line of small bars, with a word on it; empty without a curve.
         quotes: Representative posts.
         notes: What to bear in mind.
-        link: The live page.
+        links: Where to read on.
     """
 
     alert: Alert
@@ -71,10 +72,10 @@ class Story:
     curve: str
     quotes: tuple[Quote, ...]
     notes: tuple[str, ...]
-    link: Link | None
+    links: Links
 
 
-def story_of(notice: Notice, *, page_url: str | None) -> Story:
+def story_of(notice: Notice, links: LinkTemplates) -> Story:
     """What is to be said of a notice."""
     alert = notice.alert
     return Story(
@@ -86,16 +87,16 @@ def story_of(notice: Notice, *, page_url: str | None) -> Story:
         curve=_curve(alert),
         quotes=tuple(quote for quote in map(_quote, alert.posts[:MAX_POSTS]) if quote.text),
         notes=tuple(_notes(notice)),
-        link=link_to(page_url),
+        links=links.of(alert),
     )
 
 
 def fitted(story: Story, render: Callable[[Story], P], fits: Callable[[P], bool]) -> P:
     """The fullest message that fits.
 
-    What is left out goes in the order in which it is missed least: long posts are shortened, posts
-    go, then their terms and the lesser facts; what happened stays. The message says that something
-    was left out.
+    What is left out goes in the order in which it is missed least: long posts are shortened, the
+    links but for the live page go, then posts, their terms and the lesser facts; what happened
+    stays. The message says that something was left out.
     """
     message = render(story)
     if fits(message):
@@ -108,10 +109,11 @@ def fitted(story: Story, render: Callable[[Story], P], fits: Callable[[P], bool]
 
 
 def _smaller(story: Story) -> Iterator[Story]:
-    note = "Shortened: there is more on the live page." if story.link else "Shortened to fit."
+    note = "Shortened: there is more on the live page." if story.links.page else "Shortened to fit."
     quotes = tuple(replace(q, text=cut(q.text, SHORT_POST)) for q in story.quotes)
     story = replace(story, quotes=quotes, notes=(*story.notes, note))
     yield story
+    yield (story := replace(story, links=Links(page=story.links.page)))
     for count in range(len(quotes) - 1, -1, -1):
         yield (story := replace(story, quotes=quotes[:count]))
     yield (story := replace(story, said="", curve=""))
@@ -148,26 +150,30 @@ def _about(alert: Alert) -> str:
     return f" on {' and '.join([', '.join(words[:-1]), words[-1]] if words[1:] else words)}"
 
 
-def _talk(alert: Alert) -> tuple[str, str]:
-    """What grew, and what its posts do."""
+def _talk(alert: Alert) -> tuple[str, str, str]:
+    """What grew, what its posts do, and what it is once it is back to usual."""
     rival = clean(alert.rival or "", MAX_NAME) or "a rival"
     return {
-        "gap": ("disappointment", "of falling short"),
-        "delight": ("delight", "of exceeding expectations"),
-        "score": ("a falling score", "of falling short"),
-        "rival": (f"disappointment with {rival}", f"of {rival} falling short"),
+        "gap": ("disappointment", "of falling short", "talk"),
+        "delight": ("delight", "of exceeding expectations", "talk"),
+        "score": ("a falling score", "of falling short", "the score"),
+        "rival": (
+            f"disappointment with {rival}",
+            f"of {rival} falling short",
+            f"talk of {rival}",
+        ),
     }[alert.kind]
 
 
 def _said(notice: Notice) -> str:
-    alert, (what, _), about = notice.alert, _talk(notice.alert), _about(notice.alert)
+    alert, (what, _, calm), about = notice.alert, _talk(notice.alert), _about(notice.alert)
     if notice.silence == "begun":
         return f"{what}{about} is silenced"
     if notice.silence == "over":
         return f"the silence on {what}{about} is over"
     if alert.status == "resolved":
         gone = "is back to usual" if notice.told else "came up and is back to usual"
-        return f"{'the score' if alert.kind == 'score' else 'talk'}{about} {gone}"
+        return f"{calm}{about} {gone}"
     if alert.kind == "score":
         return (
             "the advocacy score keeps falling"
@@ -211,7 +217,7 @@ def _facts(alert: Alert) -> Iterator[tuple[str, str]]:
     share = f"{alert.share:.0%}"
     if alert.usual_share is not None:
         share += f" (as a rule {alert.usual_share:.0%})"
-    yield "Share of the brand's talk", share
+    yield f"Share of the {_whose(alert)}'s talk", share
     reach = "1 follower" if alert.reach == 1 else f"{alert.reach:,} followers"
     if alert.authors:
         reach = f"{alert.authors:,} author{'s' if alert.authors != 1 else ''}, {reach}"
@@ -225,6 +231,11 @@ def _facts(alert: Alert) -> Iterator[tuple[str, str]]:
         yield "Who speaks", ", ".join(f"{clean(name, MAX_TERM)} {n:,}" for name, n in counts)
     if alert.acknowledged is not None:
         yield "Taken on by", clean(alert.acknowledged, MAX_NAME) or "somebody"
+
+
+def _whose(alert: Alert) -> str:
+    """Whom the figures are about."""
+    return "rival" if alert.kind == "rival" else "brand"
 
 
 def _terms(alert: Alert) -> Iterator[str]:
@@ -266,7 +277,8 @@ def _notes(notice: Notice) -> Iterator[str]:
     if notice.sample:
         yield "This is a test of the receiver with invented figures; nothing has happened."
     if notice.alert.cold:
-        yield "The brand's history is short: the expectation is a careful guess."
+        whose = _whose(notice.alert)
+        yield f"The {whose}'s history is short: the expectation is a careful guess."
 
 
 def moment(time: datetime) -> str:

@@ -42,7 +42,7 @@ class Teams(HttpReceiver[TeamsReceiver]):
 
     async def send(self, notice: Notice) -> Outcome:
         """As `Receiver.send`."""
-        body = msgspec.json.encode(message(story_of(notice, page_url=self._page_url)))
+        body = msgspec.json.encode(message(story_of(notice, self._links)))
         answer = await self._http.call(self._settings.target, body)
         return answer if isinstance(answer, Outcome) else answer.outcome()
 
@@ -80,9 +80,9 @@ def _message(story: Story) -> dict[str, Any]:
         "msteams": {"width": "Full"},
         "body": body,
     }
-    if story.link:
+    if links := story.links.named():
         card["actions"] = [
-            {"type": "Action.OpenUrl", "title": "Open the live page", "url": story.link.url}
+            {"type": "Action.OpenUrl", "title": words, "url": link.url} for words, link in links
         ]
     return {
         "type": "message",

@@ -54,7 +54,7 @@ class Telegram(HttpReceiver[TelegramReceiver]):
 
     async def send(self, notice: Notice) -> Outcome:
         """As `Receiver.send`."""
-        story = story_of(notice, page_url=self._page_url)
+        story = story_of(notice, self._links)
         whole = message(story) | {"chat_id": self._settings.chat}
         place: dict[str, Any] = (
             {} if self._settings.topic is None else {"message_thread_id": self._settings.topic}
@@ -156,9 +156,9 @@ def _message(story: Story) -> dict[str, Any]:
     for note in story.notes:
         draft.add("\n\n")
         draft.add(note, "italic")
-    if story.link:
-        draft.add("\n\n")
-        draft.add("Open the live page", "text_link", url=story.link.url)
+    for at, (words, link) in enumerate(story.links.named()):
+        draft.add(" · " if at else "\n\n")
+        draft.add(words, "text_link", url=link.url)
     return draft.payload()
 
 

@@ -1,8 +1,10 @@
 """Any HTTP endpoint: the alert as JSON, sent and signed as in Standard Webhooks.
 
-    POST  {"type": "gapwatch.alert", "id": "<notification id>", "timestamp": "…", "alert": {…}}
+    POST  {"type": "gapwatch.alert", "id": "<notification id>", "timestamp": "…", "alert": {…},
+           "links": {"page": "https://…", "dashboard": "https://…", "runbook": "https://…"}}
 
-`alert` is as in the alerts topic. The headers (https://www.standardwebhooks.com):
+`alert` is as in the alerts topic; `links` holds those that the settings give. The headers
+(https://www.standardwebhooks.com):
 
     webhook-id         the notification id, the same over all attempts: drop repeats by it
     webhook-timestamp  Unix seconds of this attempt
@@ -25,6 +27,7 @@ import msgspec
 
 from pipeline.receivers import UNTOLD, Notice, Outcome
 from pipeline.receivers.http import HttpReceiver
+from pipeline.receivers.links import Links, LinkTemplates
 from pipeline.receivers.settings import WebhookReceiver
 
 
@@ -34,14 +37,19 @@ class Webhook(HttpReceiver[WebhookReceiver]):
     rate = UNTOLD
     folds = False  # a machine that counts or tracks wants every state
 
-    def __init__(self, settings: WebhookReceiver, clock: Callable[[], float] = time.time) -> None:
-        super().__init__(settings)
+    def __init__(
+        self,
+        settings: WebhookReceiver,
+        links: LinkTemplates,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(settings, links)
         self._clock = clock
         self.refreshes = settings.updates
 
     async def send(self, notice: Notice) -> Outcome:
         """As `Receiver.send`."""
-        body = msgspec.json.encode(message(notice))
+        body = msgspec.json.encode(message(notice, self._links.of(notice.alert)))
 
         def headers() -> dict[str, str]:
             now = str(int(self._clock()))
@@ -54,8 +62,9 @@ class Webhook(HttpReceiver[WebhookReceiver]):
         return answer if isinstance(answer, Outcome) else answer.outcome()
 
 
-def message(notice: Notice) -> dict[str, Any]:
+def message(notice: Notice, links: Links) -> dict[str, Any]:
     """The body."""
+    ways = {"page": links.page, "dashboard": links.dashboard, "runbook": links.runbook}
     return {
         "type": "gapwatch.alert",
         "id": notice.notification,
@@ -63,6 +72,7 @@ def message(notice: Notice) -> dict[str, Any]:
         **({"test": True} if notice.sample else {}),
         **({"silence": notice.silence} if notice.silence else {}),
         "alert": notice.alert,
+        "links": {name: link.url for name, link in ways.items() if link},
     }
 
 

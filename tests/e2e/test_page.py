@@ -266,6 +266,25 @@ async def test_an_alert_says_who_answers_and_how_unusual_it_is(browser, view, se
     )
 
 
+async def test_an_address_with_an_alert_goes_to_it_once_it_is_there(browser, view, server):
+    for n in range(9):
+        view.on_alert(alert(id=f"other-{n}", notification=f"other-{n}.firing"))
+    await browser.open(f"{server.url}/#alert-meant.1")
+    view.on_alert(alert(id="meant.1", notification="meant.1.firing"))
+    await browser.until("document.activeElement.id === 'alert-meant.1'")
+    shown = "document.activeElement.getBoundingClientRect()"
+    assert await browser.value(f"{shown}.top >= 0 && {shown}.top < innerHeight")
+
+    over = {"status": "resolved", "updated": NOON + timedelta(hours=1)}
+    view.on_alert(alert(id="other-3", notification="other-3.resolved", **over))
+    await browser.until("document.querySelector('#resolved-alerts #alert-other-3') !== null")
+    await browser.value("location.hash = '#alert-other-3'")
+    await browser.until("document.activeElement.id === 'alert-other-3'")
+    assert await browser.value("document.getElementById('resolved').open")
+    assert await browser.value("document.querySelectorAll('.sought').length") == 1
+    assert browser.complaints == []
+
+
 async def test_changes_arrive_without_reload_and_without_losing_the_selection(
     browser, view, server
 ):

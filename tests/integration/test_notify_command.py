@@ -10,23 +10,35 @@ from tests.hook import Hook
 from tests.worker import gapwatch
 
 
-def written(folder: Path, receiver: dict[str, Any]) -> Path:
-    """A settings file with one receiver and no broker to be found."""
+def written(folder: Path, receiver: dict[str, Any], **alerts: str) -> Path:
+    """A settings file with one receiver, these `[alerts]`, and no broker to be found."""
     path = folder / "gapwatch.toml"
-    lines = [f"{name} = {json.dumps(value)}" for name, value in receiver.items()]
-    path.write_text("\n".join(["[[receivers]]", *lines]) + "\n")
+    lines = []
+    for table, given in (("[alerts]", alerts), ("[[receivers]]", receiver)):
+        lines += [table, *(f"{name} = {json.dumps(value)}" for name, value in given.items())]
+    path.write_text("\n".join(lines) + "\n")
     return path
 
 
 def test_a_marked_sample_arrives(tmp_path: Path) -> None:
     received: list[dict[str, Any]] = []
     with Hook(received) as hook:
-        config = written(tmp_path, hook.receiver | {"brands": []})
+        config = written(
+            tmp_path,
+            hook.receiver | {"brands": []},
+            page_url="https://page.example/",
+            runbook_url="https://w.example/{team}",
+        )
         done = gapwatch(config, "notify", "test", "team", "--status", "escalated")
     assert done.returncode == 0, done.stderr
     assert done.stdout == b"team: delivered (answer 204)\n"
     assert received[0]["test"] is True
-    assert received[0]["alert"]["status"] == "escalated"
+    alert = received[0]["alert"]
+    assert alert["status"] == "escalated"
+    assert received[0]["links"] == {
+        "page": f"https://page.example/#alert-{alert['id']}",
+        "runbook": "https://w.example/Operations",
+    }
 
 
 def test_what_did_not_arrive_is_told_with_its_reason_and_without_the_address(

@@ -25,9 +25,12 @@ from standardwebhooks import Webhook as Verifier
 
 from pipeline.receivers import Notice, Outcome, Receiver, receiver_from
 from pipeline.receivers.http import ANSWER_BYTES, LONGEST_RETRY_AFTER, Caller, retry_after
+from pipeline.receivers.links import LinkTemplates
 from pipeline.receivers.sample import sample_notice
 from pipeline.receivers.settings import ReceiverSettings
 
+LINKS = LinkTemplates(page="https://page.example")
+NO_LINKS = LinkTemplates()
 NOW = datetime(2026, 5, 4, 9, 30, tzinfo=UTC)
 SECRET = "T0SECRET-token"
 SIGNING = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -124,7 +127,7 @@ async def server() -> AsyncIterator[Misbehaving]:
 
 @asynccontextmanager
 async def receiving(
-    kind: str, *, page_url: str | None = None, **given: Any
+    kind: str, *, links: LinkTemplates = NO_LINKS, **given: Any
 ) -> AsyncIterator[Receiver]:
     """A receiver that may call this machine, unless told otherwise."""
     allowed = {} if kind == "email" else {"allow_private": True}
@@ -133,7 +136,7 @@ async def receiving(
     settings = TypeAdapter(ReceiverSettings).validate_python(
         {"name": "team", "kind": kind, "timeout": 0.4} | allowed | given
     )
-    receiver = receiver_from(settings, page_url=page_url)
+    receiver = receiver_from(settings, links)
     try:
         yield receiver
     finally:
@@ -177,9 +180,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 async def receiver(kind: str, server: Misbehaving) -> AsyncIterator[Receiver]:
     server.handler = WELL.get(kind, answering(200))
     given = at(server)[kind]
-    async with receiving(
-        kind.removesuffix("-bot"), page_url="https://page.example", **given
-    ) as one:
+    async with receiving(kind.removesuffix("-bot"), links=LINKS, **given) as one:
         yield one
 
 
@@ -673,7 +674,7 @@ async def test_a_mail_arrives_and_later_ones_thread_under_it(
     mailroom: tuple[Mailroom, dict[str, Any]],
 ) -> None:
     room, reach = mailroom
-    async with receiving("email", page_url="https://page.example", **reach) as receiver:
+    async with receiving("email", links=LINKS, **reach) as receiver:
         first = await send(receiver)
         again = await send(receiver)
         assert first == again

@@ -124,6 +124,24 @@ BAD_VALUES = [
     ),
     ("[alerts]\nmin_share = 7.0", ["alerts.min_share = 7.0", "less than or equal to 1"]),
     ("[alerts]\nmin_mentions = 1.5", ["alerts.min_mentions = 1.5", "integer"]),
+    (
+        '[alerts]\npage_url = "https://x.example/{brand}"',
+        ["alerts.page_url: takes no placeholders, and {brand} is one"],
+    ),
+    (
+        '[alerts]\ndashboard_url = "https://x.example/{team}"',
+        ["alerts.dashboard_url", "{team} is no", "{brand}, {touchpoint}, {from_ms}, {to_ms}"],
+    ),
+    (
+        '[alerts]\nrunbook_url = "https://x.example/{brand.name}"',
+        ["{brand.name} is no placeholder here; known are {team}, {touchpoint}, {kind}, {brand}"],
+    ),
+    ('[alerts]\nrunbook_url = "https://x.example/}{"', ["} is no placeholder"]),
+    ('[alerts]\nrunbook_url = "ftp://x.example"', ["alerts.runbook_url", "http:// or https://"]),
+    (
+        '[alerts]\ndashboard_url = "https://me:pass@x.example"',
+        ["alerts.dashboard_url", "without a user name"],
+    ),
     ("[web]\nport = 70000", ["web.port = 70000", "less than or equal to 65535"]),
     (
         "[score.stage_weights]\nconsumption = 1",

@@ -5,6 +5,7 @@ import { capital, count, expected, odds, percent, short, span, time } from "./fo
 
 const $ = (id) => document.getElementById(id);
 const announced = new Map();
+let sought = pointedAt();
 
 /** Shows the alerts; those open first. Returns how many are open. */
 export function showAlerts(alerts, clock, feed) {
@@ -26,7 +27,40 @@ export function showAlerts(alerts, clock, feed) {
     updateResolved(node, alert, clock),
   );
   announce(open);
+  goToSought();
   return open.length;
+}
+
+/** The id that the address ends in: messages link to `#alert-ID`. */
+function pointedAt() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return "";
+  }
+}
+
+addEventListener("hashchange", () => {
+  sought = pointedAt();
+  goToSought();
+});
+
+/** Goes to the alert that the address points at, once: as soon as it is there. */
+function goToSought() {
+  const node = sought.startsWith("alert-") ? document.getElementById(sought) : null;
+  if (!node) return;
+  sought = "";
+  for (const other of document.querySelectorAll(".sought")) other.classList.remove("sought");
+  const folded = node.closest("details");
+  if (folded) folded.open = true;
+  node.classList.add("sought");
+  node.focus({ preventScroll: true });
+  node.scrollIntoView({ block: "center" });
+}
+
+/** What messages link to. */
+function anchor(alert) {
+  return { id: `alert-${alert.id}`, tabindex: "-1" };
 }
 
 /** What an alert is about, in words. */
@@ -72,10 +106,10 @@ function announce(open) {
   );
 }
 
-function openAlert() {
+function openAlert(alert) {
   return el(
     "article",
-    { class: "alert" },
+    { class: "alert", ...anchor(alert) },
     el(
       "header",
       {},
@@ -190,10 +224,10 @@ export function showLink(place, url) {
   place.replaceChildren(...(link ? [link] : []));
 }
 
-function resolvedAlert() {
+function resolvedAlert(alert) {
   return el(
     "li",
-    {},
+    anchor(alert),
     el("strong", { "data-part": "brand" }),
     " ",
     el("span", { class: "touchpoint", "data-part": "touchpoint" }),

@@ -8,11 +8,16 @@ from typing import Any, Final
 from hypothesis import strategies as st
 
 from pipeline.receivers import Notice
+from pipeline.receivers.links import LinkTemplates
 from pipeline.receivers.story import Story, story_of
 from pipeline.records import Alert, Curve, Post, Term
 
 ONSET: Final = datetime(2026, 5, 4, 9, 30, tzinfo=UTC)
-PAGE: Final = "https://gapwatch.example/?a=1&b=2"
+LINKS: Final = LinkTemplates(
+    page="https://gapwatch.example/?a=1&b=2",
+    dashboard="https://grafana.example/d/x?var-brand={brand}&from={from_ms}&to={to_ms}",
+    runbook="https://wiki.example/{team}/{touchpoint}",
+)
 
 HOSTILE: Final = [
     "<!channel> <!here> <!everyone> pay now",
@@ -130,7 +135,7 @@ def a_hostile_alert(text: str, **changes: Any) -> Alert:
     return an_alert(**given | changes)
 
 
-def a_story(alert: Alert | None = None, *, page_url: str | None = PAGE, **notice: Any) -> Story:
+def a_story(alert: Alert | None = None, *, links: LinkTemplates = LINKS, **notice: Any) -> Story:
     """The story of an alert."""
     alert = alert or an_alert()
-    return story_of(Notice(alert, alert.notification, **notice), page_url=page_url)
+    return story_of(Notice(alert, alert.notification, **notice), links)

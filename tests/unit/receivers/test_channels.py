@@ -10,7 +10,7 @@ import html
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Any
@@ -34,12 +34,12 @@ from pipeline.receivers import (
     teams,
     telegram,
 )
-from pipeline.receivers.story import MAX_POSTS, Story
+from pipeline.receivers.links import LinkTemplates
+from pipeline.receivers.story import MAX_POSTS, Story, fitted
 from pipeline.receivers.text import link_to, utf16
 from pipeline.records import Term
 from tests.unit.receivers.hostile import (
     HOSTILE,
-    PAGE,
     URLS,
     a_hostile_alert,
     a_post,
@@ -50,6 +50,7 @@ from tests.unit.receivers.hostile import (
 from tests.unit.receivers.schemas import ALERTMANAGER, DISCORD, GOOGLE_CHAT, PAGERDUTY, TEAMS
 
 LIVE = re.compile(r"[@#][\w!&]|://|www\.|mailto:|tel:|\w\.[^\W\d_]{2}|\{\{", re.I)
+WORDS = ("Live page", "Dashboard", "Runbook")
 HOST = re.compile(r"(?:read it|post) at [a-z0-9.-]+")
 
 
@@ -157,8 +158,7 @@ def in_discord(story: Story) -> Shown:
     news = discord.news(story)
     assert utf16(news["content"]) <= discord.MAX_CONTENT
     assert news["allowed_mentions"] == {"parse": []}
-    links = [(embed["url"], "Open the live page")] if "url" in embed else []
-    found = []
+    links, found = [], []
     for part in (*parts, news["content"]):
         for words, url in re.findall(r"(?<!\\)\[([^\]]+)\]\(<([^>]+)>\)", part):
             links.append((url, ESCAPED.sub(r"\1", words)))
@@ -231,8 +231,8 @@ def in_google_chat(story: Story) -> Shown:
                 case {"decoratedText": {"topLabel": label, "text": text}}:
                     plain.append(label)
                     parsed.feed(text)
-                case {"buttonList": {"buttons": [button]}}:
-                    links.append((button["onClick"]["openLink"]["url"], button["text"]))
+                case {"buttonList": {"buttons": buttons}}:
+                    links += [(b["onClick"]["openLink"]["url"], b["text"]) for b in buttons]
                 case _:
                     raise AssertionError(widget)
             parsed.texts.append("\n")
@@ -285,13 +285,21 @@ def in_email(story: Story) -> Shown:
     )  # fmt: skip
     parsed.feed(rich.get_content().replace("\r\n", "\n"))
     parsed.close()
-    lines = [line for line in text.get_content().splitlines() if not is_address(line)]
+    lines, links = apart(line for line in text.get_content().splitlines() if not link_to(line))
+    assert links == [link for link in parsed.links if link[1] in WORDS]
     return Shown([mail["Subject"], *lines, *parsed.texts], parsed.links)
 
 
-def is_address(line: str) -> bool:
-    """Whether a line is an address that may be followed, shown whole."""
-    return link_to(line.removeprefix("Live page: ")) is not None
+def apart(lines: Iterable[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Lines that are an address shown whole, `Live page: https://…`, apart from the others."""
+    found, links = [], []
+    for line in lines:
+        words, _, url = line.partition(": ")
+        if words in WORDS and link_to(url):
+            links.append((url, words))
+        else:
+            found.append(line)
+    return found, links
 
 
 def in_pagerduty(story: Story) -> Shown:
@@ -307,15 +315,21 @@ def in_alertmanager(story: Story) -> Shown:
     notice = notice_of(story)
     alert = alertmanager.alert_of(notice, story, alertmanager.labels_of(notice, {"env": "prod"}))
     Draft202012Validator(ALERTMANAGER).validate([alert])
-    url = alert.get("generatorURL")
-    return Shown(list(alert["annotations"].values()), [(url, "Open the live page")] if url else [])
+    annotations = dict(alert["annotations"])
+    urls = (
+        alert.get("generatorURL"),
+        annotations.pop("dashboard_url", None),
+        annotations.pop("runbook_url", None),
+    )
+    links = [(url, words) for url, words in zip(urls, WORDS, strict=True) if url]
+    return Shown(list(annotations.values()), links)
 
 
 def in_apprise(story: Story) -> Shown:
     title, body = apprise.message(story)
-    lines = [line for line in body.splitlines() if not is_address(line)]
+    lines, links = apart(body.splitlines())
     assert not re.search(r"[*_~`\[\]<>|\\&]", "\n".join([title, *lines]))
-    return Shown([title, *lines], [])
+    return Shown([title, *lines], links)
 
 
 CHANNELS: dict[str, Callable[[Story], Shown]] = {
@@ -341,9 +355,7 @@ def check(shown: Shown) -> None:
             hidden = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
             assert not hidden or character in "\n\u2060\u200c\u200d", (character, text)
     for url, words in shown.links:
-        assert words in ("Open the live page", "Live page") or words.endswith(
-            f" at {link_to(url).host}"
-        )  # type: ignore[union-attr]
+        assert words in WORDS or words.endswith(f" at {link_to(url).host}")  # type: ignore[union-attr]
         assert link_to(url) == (url, link_to(url).host)  # type: ignore[union-attr]
 
 
@@ -363,7 +375,7 @@ def test_whatever_authors_write_comes_alive_nowhere(channel: str, text: str) -> 
 @channel
 @pytest.mark.parametrize("url", URLS)
 def test_an_address_that_is_not_to_be_followed_is_not_linked(channel: str, url: str) -> None:
-    shown = CHANNELS[channel](a_story(an_alert(posts=(a_post(url=url),)), page_url=None))
+    shown = CHANNELS[channel](a_story(an_alert(posts=(a_post(url=url),)), links=LinkTemplates()))
     assert shown.links == []
 
 
@@ -386,8 +398,19 @@ def test_it_tells_what_was_seen_and_expected_since_when_and_who_answers(channel:
         assert words in said, words
     if channel not in ("alertmanager", "apprise"):  # which show no post's address
         assert ("https://social.example/mia/1") in [url for url, _ in shown.links]
-    if channel not in ("email", "apprise"):  # whose text shows it whole
-        assert PAGE in [url for url, _ in shown.links]
+
+
+@channel
+def test_it_leads_on_to_the_alert_its_dashboard_and_its_runbook(channel: str) -> None:
+    shown = CHANNELS[channel](a_story())
+    assert [(url, words) for url, words in shown.links if words in WORDS] == [
+        ("https://gapwatch.example/?a=1&b=2#alert-a1", "Live page"),
+        (
+            "https://grafana.example/d/x?var-brand=north-bikes&from=1777879800000&to=1777888800000",
+            "Dashboard",
+        ),
+        ("https://wiki.example/Operations/delivery", "Runbook"),
+    ]
 
 
 @channel
@@ -469,6 +492,14 @@ def test_what_does_not_fit_is_left_out_from_the_end_and_said_so(channel: str) ->
         assert "Shortened: there is more on the live page." in said
 
 
+def test_of_the_links_the_live_page_stays_longest() -> None:
+    fitted_to_one = fitted(a_story(), lambda story: story, lambda s: len(s.links.named()) == 1)
+    assert [words for words, _ in fitted_to_one.links.named()] == ["Live page"]
+    assert len(fitted_to_one.quotes) == 1
+    without_posts = fitted(a_story(), lambda story: story, lambda s: not s.quotes)
+    assert [words for words, _ in without_posts.links.named()] == ["Live page"]
+
+
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
@@ -479,3 +510,13 @@ def test_what_does_not_fit_is_left_out_from_the_end_and_said_so(channel: str) ->
 )
 def test_other_kinds_have_their_own_words(kind: str, words: str) -> None:
     assert words in a_story(an_alert(kind=kind, rival="South Bikes")).title
+
+
+def test_an_alert_about_a_rival_names_it_to_the_end() -> None:
+    alert = an_alert(kind="rival", rival="South Bikes", cold=True)
+    story = a_story(alert)
+    assert "47 posts tell of South Bikes falling short on delivery" in story.lead[0]
+    assert ("Share of the rival's talk", "31%") in story.facts
+    assert "The rival's history is short" in story.notes[0]
+    over = a_story(an_alert(kind="rival", rival="South Bikes", status="resolved"), told=True)
+    assert "talk of South Bikes on delivery is back to usual" in over.title

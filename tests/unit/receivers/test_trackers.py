@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 
 from pipeline.receivers import Notice
 from pipeline.receivers.alertmanager import LIFETIME, alert_of, labels_of
+from pipeline.receivers.links import LinkTemplates
 from pipeline.receivers.pagerduty import event_of, severity_of
 from pipeline.receivers.story import story_of
 from tests.unit.receivers.hostile import ONSET, an_alert
@@ -18,7 +19,7 @@ from tests.unit.receivers.schemas import PAGERDUTY
 
 def event(alert: dict[str, Any], **notice: Any) -> dict[str, Any] | None:
     given = Notice(an_alert(**alert), "n", **notice)
-    return event_of(given, story_of(given, page_url=None))
+    return event_of(given, story_of(given, LinkTemplates()))
 
 
 @pytest.mark.parametrize(
@@ -63,6 +64,6 @@ def test_an_alertmanager_alert_keeps_its_labels_and_ends_when_it_is_over() -> No
     assert labels["touchpoint"] == "all"
     assert labels["env"] == "prod"
     assert labels_of(later, {}) == {"alertname": "ExpectationGap", "touchpoint": "all"}
-    story = story_of(first, page_url=None)
+    story = story_of(first, LinkTemplates())
     assert alert_of(first, story, labels)["endsAt"] == (ONSET + LIFETIME).isoformat()
     assert alert_of(later, story, labels)["endsAt"] == (ONSET + timedelta(hours=1)).isoformat()
