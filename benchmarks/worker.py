@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import sys
 import time
 import urllib.error
@@ -16,6 +15,7 @@ from typing import Any, Final, Self
 
 from benchmarks.machine import Cpu, busy_seconds, peak_megabytes
 from pipeline.broker.child import Child
+from pipeline.broker.ports import free_port
 from pipeline.sample import sample_brands_path
 from pipeline.settings import KafkaSettings, Settings, load_settings
 
@@ -42,7 +42,7 @@ def write_settings(
             "topic_prefix": prefix,
         },
         "model": {"name": model},
-        "web": {"port": _free_port()},
+        "web": {"port": free_port()},
     }
     lines = [
         f"group = {json.dumps(prefix)}",
@@ -152,9 +152,3 @@ class Worker:
             if time.monotonic() > deadline:
                 raise BenchmarkError(f"waited {patience:g} s in vain for {what}")
             time.sleep(pause)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

@@ -28,6 +28,7 @@ from pipeline.broker import BrokerError
 from pipeline.broker.child import Child
 from pipeline.broker.client import wait_for_broker
 from pipeline.broker.embedded import PARTITIONS, EmbeddedBroker
+from pipeline.broker.ports import free_port
 from pipeline.sample import sample_brands_path, sample_day
 from pipeline.sending import send_events
 from pipeline.settings import KafkaSettings, Settings
@@ -120,7 +121,7 @@ class _Demo:
     def _settings(self, kafka: KafkaSettings, hook: str) -> Settings:
         return Settings(
             kafka=kafka,
-            web={"port": self._port or _free_port()},
+            web={"port": self._port or free_port()},
             receivers=[
                 {
                     "name": "demo",
@@ -291,11 +292,3 @@ async def _state(http: aiohttp.ClientSession, page: str) -> dict[str, Any] | Non
 def _done(state: dict[str, Any], sent: int) -> bool:
     status = state["status"]
     return bool(status and status["lag"] == 0 and status["events"] >= sent)
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

@@ -17,7 +17,7 @@ from models.labels import TOUCHPOINTS
 from pipeline.agents.base import steady_time
 from pipeline.domain.buckets import WINDOWS, BrandBuckets, Bucket
 from pipeline.domain.clock import StreamClock
-from pipeline.domain.scoring import score_of
+from pipeline.domain.scoring import score_of, with_voice
 from pipeline.metrics import Metrics
 from pipeline.producer import Producer
 from pipeline.records import GapRate, Mention, Score
@@ -176,17 +176,13 @@ class Scores:
             buckets.window(brand, window, now),
             as_of=now,
             few=self._settings.score.few,
-            rivals_mentions=0,
         )
 
     def _with_voice(self, score: Score) -> Score:
         rivals = sum(
             self._voices.mentions(rival, score.window) for rival in self._rivals[score.brand]
         )
-        voices = score.mentions + rivals
-        return msgspec.structs.replace(
-            score, share_of_voice=score.mentions / voices if voices else None
-        )
+        return with_voice(score, rivals)
 
     def _show(self, score: Score) -> None:
         metrics = self._metrics

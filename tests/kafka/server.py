@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.broker.child import Child
+from pipeline.broker.ports import free_port
 
 VERSION = "4.3.1"
 POM = Path(__file__).with_name("pom.xml")
@@ -258,10 +259,3 @@ def _java(classpath: str) -> list[str]:
 def new_cluster_id() -> str:
     """An id for a new cluster."""
     return urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

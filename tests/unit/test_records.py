@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from models.labels import neutral_labels
 from pipeline.domain.buckets import Totals
 from pipeline.domain.intake import RefusedError, read_event
-from pipeline.domain.scoring import score_of
+from pipeline.domain.scoring import score_of, with_voice
 from pipeline.domain.stages import WORDLESS
 from pipeline.records import (
     ACTIVITY_TYPES,
@@ -43,14 +43,14 @@ def problems(topic: str, value: object) -> list[str]:
 
 def an_empty_score() -> Score:
     """A score without mentions."""
-    return score_of("north", "24h", Totals(), as_of=NOON.timestamp(), few=30, rivals_mentions=0)
+    return score_of("north", "24h", Totals(), as_of=NOON.timestamp(), few=30)
 
 
 def a_score() -> Score:
     """A score of one mention."""
     totals = Totals()
     totals.count(a_mention(weight=2.5, gap="negative", touchpoint="price", advocacy="detractor"))
-    return score_of("north", "1h", totals, as_of=NOON.timestamp(), few=30, rivals_mentions=3)
+    return with_voice(score_of("north", "1h", totals, as_of=NOON.timestamp(), few=30), 3)
 
 
 EVERYTHING = an_event(

@@ -281,7 +281,7 @@ def a_score(count: int, minutes: float) -> Score:
     totals = Totals()
     for mention in mentions(count):
         totals.count(mention)
-    return score_of("north", "1h", totals, as_of=at(minutes).timestamp(), few=30, rivals_mentions=0)
+    return score_of("north", "1h", totals, as_of=at(minutes).timestamp(), few=30)
 
 
 @pytest.mark.parametrize(("later", "heard"), [(5.0, 3), (0.0, 3), (-5.0, 1)])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from models.labels import ADVOCACIES, STAGES
 from pipeline.domain.buckets import Totals
-from pipeline.domain.scoring import gap_rate, net_score, score_of, weight
+from pipeline.domain.scoring import gap_rate, net_score, score_of, weight, with_voice
 from pipeline.records import GapRate, Mention, Score
 from tests.builders import NOON, a_mention, an_event
 
@@ -27,14 +27,8 @@ def totals_of(*mentions: Mention) -> Totals:
 
 def score(*mentions: Mention, few: int = 30, rivals: int = 0) -> Score:
     """The score of a window that holds these mentions."""
-    return score_of(
-        "north",
-        "1h",
-        totals_of(*mentions),
-        as_of=NOON.timestamp(),
-        few=few,
-        rivals_mentions=rivals,
-    )
+    found = score_of("north", "1h", totals_of(*mentions), as_of=NOON.timestamp(), few=few)
+    return with_voice(found, rivals)
 
 
 @pytest.mark.parametrize(
