@@ -14,9 +14,10 @@ import asyncio
 import logging
 import secrets
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import itemgetter
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import faust
@@ -37,6 +38,9 @@ ROOM_SECONDS: Final = 0.02
 
 CHUNKS_IN_HAND: Final = 2
 """Chunks of a partition handed out and not yet acknowledged, at most: one in work, one waiting."""
+
+CHUNK_SPAN_MS: Final = 60_000
+"""Records of a chunk were written within so long: partitions are never further apart."""
 
 UNBOUNDED: Final = 2**30
 
@@ -168,28 +172,38 @@ class ChunkConsumer(driver.Consumer):
         if not self.flow_active:
             await self.perform_seek()
             return
+        waiting: list[tuple[int, TP, Message]] = []
         for tp, batch in records.items():
-            for message in self._messages(tp, batch):
-                if not self.flow_active or self.app.consumer_generation_id != generation:
-                    return
-                if active is None or tp in active or tp in self._buffered_partitions:
-                    self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
-                    if isinstance(message.value, Chunk):
-                        self._hand_out(tp, message)
-                    yield tp, message
+            waiting += ((since, tp, message) for since, message in self._messages(tp, batch))
+        # What came earlier goes first, whatever its partition: after an outage the partitions'
+        # records would otherwise be hours apart.
+        waiting.sort(key=itemgetter(0))
+        for _, tp, message in waiting:
+            if not self.flow_active or self.app.consumer_generation_id != generation:
+                return
+            if active is None or tp in active or tp in self._buffered_partitions:
+                self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+                if isinstance(message.value, Chunk):
+                    self._hand_out(tp, message)
+                yield tp, message
 
-    def _messages(self, tp: TP, batch: Sequence[Any]) -> list[Message]:
-        """A partition's records as one message with a chunk, or each as its own."""
+    def _messages(self, tp: TP, batch: Sequence[Any]) -> Iterator[tuple[int, Message]]:
+        """A partition's records as messages with a chunk each, or each as its own, in order.
+
+        Each comes with the time it was written (milliseconds), never earlier than the one before.
+        """
         if tp.topic not in self.app.chunked:
-            return [self._to_message(tp, record) for record in batch]
-        batch = self._in_sequence(tp, batch)
-        if not batch:
-            return []
-        # Faust moves its read position by a message's offset: the last one's.
-        message = self._to_message(tp, batch[-1])
-        message.key = None
-        message.value = Chunk(tp.topic, tp.partition, batch)
-        return [message]
+            for record in batch:
+                yield 0, self._to_message(tp, record)
+            return
+        since = 0
+        for part in _within(CHUNK_SPAN_MS, self._in_sequence(tp, batch)):
+            # Faust moves its read position by a message's offset: the last one's.
+            message = self._to_message(tp, part[-1])
+            message.key = None
+            message.value = Chunk(tp.topic, tp.partition, part)
+            since = max(since, part[0].timestamp)
+            yield since, message
 
     def _in_sequence(self, tp: TP, batch: Sequence[Any]) -> Sequence[Any]:
         """The records of `batch` that follow what was handed out last; none if some are missing.
@@ -325,6 +339,17 @@ class ChunkConsumer(driver.Consumer):
                 if end is not None:
                     waiting[tp] = max(0, end - self._positions.get(tp, 0))
         return waiting
+
+
+def _within(span: int, batch: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Consecutive parts of `batch`, each of records written within `span` milliseconds."""
+    start = 0
+    for at, record in enumerate(batch):
+        if record.timestamp - batch[start].timestamp > span:
+            yield batch[start:at]
+            start = at
+    if start < len(batch):
+        yield batch[start:]
 
 
 class ChunkTransport(driver.Transport):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pipeline.app import new_app
 from pipeline.settings import Settings
-from pipeline.streaming import App, StateTable
+from pipeline.streaming import App, StateTable, _within
 
 PARTITION = 1
 
@@ -169,3 +169,22 @@ async def test_nothing_an_owner_wrote_is_lost_whatever_its_predecessors_do(
             written[key] = value
     restored = worker(app, log, compacted=compacted).of(PARTITION)
     assert all(restored[key][0] >= value for key, value in written.items())
+
+
+@dataclass
+class Written:
+    """A record, as far as its time goes."""
+
+    timestamp: int
+
+
+@given(st.lists(st.integers(0, 10_000), max_size=40), st.integers(0, 5_000))
+def test_chunks_hold_what_was_written_within_their_span_in_order(
+    times: list[int], span: int
+) -> None:
+    records = [Written(time) for time in times]
+    parts = list(_within(span, records))
+    assert [record for part in parts for record in part] == records
+    assert all(part for part in parts)
+    for part in parts:
+        assert max(record.timestamp for record in part) - part[0].timestamp <= span
