@@ -52,7 +52,7 @@ class TestSpecs:
         names = [spec.name for spec in topic_specs(Settings(group="watch"))]
         assert names == [
             *(f"gapwatch.{name}" for name in ("events", "mentions", "rejected")),
-            *(f"gapwatch.{name}" for name in ("scores", "alerts")),
+            *(f"gapwatch.{name}" for name in ("scores", "alerts", "silences", "acknowledgements")),
             *(f"watch-{table}-changelog" for table in ("buckets", "series")),
             *(f"watch-{table}-changelog" for table in ("repeats", "deliveries")),
         ]
