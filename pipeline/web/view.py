@@ -251,6 +251,7 @@ class LiveView:
                 for name, label in judged.items()
             },
             "abstained": mention.labels.abstained,
+            "lang": mention.labels.lang,
         }
 
 

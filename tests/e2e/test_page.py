@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -225,6 +226,22 @@ async def test_posts_and_names_stay_text(browser, view, server):
     assert links == [["https:", "noopener noreferrer nofollow", "social.example"]]
     isolated = "(e) => e.dir === 'auto' && getComputedStyle(e).unicodeBidi === 'isolate'"
     assert await browser.value(f"[...document.querySelectorAll('.words')].every({isolated})")
+    assert browser.complaints == []
+
+
+async def test_what_was_not_judged_says_why(browser, view, server):
+    foreign = msgspec.structs.replace(
+        mention("1", "Wo bleibt mein Paket von Larkfoot?", None),
+        labels=neutral_labels("language", "de"),
+    )
+    empty = msgspec.structs.replace(mention("2", "…", None), labels=neutral_labels("empty"))
+    view.on_mention(foreign)
+    view.on_mention(empty)
+    await browser.open(server.url)
+    await browser.until("document.querySelectorAll('#feed > li').length === 2")
+    told = await browser.text("#feed")
+    assert "not judged: German" in told
+    assert "not judged: nothing to read" in told
     assert browser.complaints == []
 
 

@@ -36,6 +36,11 @@ export function time(iso, now) {
   return (sameDay ? clock : dayClock).format(at);
 }
 
+const languages = new Intl.DisplayNames(["en"], { type: "language" });
+
+/** A language's English name. */
+export const language = (code) => languages.of(code);
+
 export const seconds = (iso) => clockSeconds.format(new Date(iso));
 
 /** How long from one time to another, roughly: `4 min`, `3 h`, `2 d`. */

@@ -2,7 +2,7 @@
 
 import { showLink } from "./alerts.js";
 import { each, el, parts, setAttributes, setText, setWords } from "./dom.js";
-import { percent, short, time } from "./format.js";
+import { language, percent, short, time } from "./format.js";
 
 const CHIPS = {
   sentiment: { negative: ["− negative", "bad"], neutral: ["neutral", "dim"], positive: ["+ positive", "good"] },
@@ -14,7 +14,8 @@ const CHIPS = {
 /** The chips of a mention: label name, words, tone and how sure the model is. */
 function chips(mention) {
   if (mention.abstained) {
-    return [{ name: "abstained", words: `not judged: ${mention.abstained}`, tone: "dim", title: "" }];
+    const why = mention.abstained === "language" ? language(mention.lang) : "nothing to read";
+    return [{ name: "abstained", words: `not judged: ${why}`, tone: "dim", title: "" }];
   }
   const shown = [];
   for (const name of ["gap", "touchpoint", "sentiment", "advocacy", "stage", "suggestion"]) {
