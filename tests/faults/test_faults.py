@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -38,6 +39,13 @@ SEEDS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _left_behind() -> Iterator[None]:
+    """Find what clients leave behind here, where it is expected, and not in some later test."""
+    yield
+    gc.collect()
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
     """Three nodes, up."""
@@ -51,6 +59,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
         pytest.skip(f"no Kafka: {error}")
     yield cluster
     cluster.stop()
+    gc.collect()
 
 
 @pytest.mark.kafka
