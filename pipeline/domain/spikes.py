@@ -45,8 +45,11 @@ STIRS_PER_ALARM: Final = 8.0
 """The tail of the evidence is learnt from stirs that chance brings so many times as often as the
 false alarms allowed: often enough to learn from, rare enough to be alike."""
 
-PRIOR_STIRS: Final = 4.0
-"""A series is taken to have seen so many stirs before it begins, with peaks as the model has it."""
+WEEKS_BEFORE: Final = 0.5
+PEAKS_BEFORE: Final = 4.0
+"""A series is taken to have been watched so long before it begins (or for one stir, if that is
+longer) with stirs as often as the model has them; and to have seen so many peaks, as high. How
+often they come is soon known, and calm series come to use their budget; how high, late."""
 
 STRONGEST: Final = 3.0
 """Stirs beyond so many times the usual excess count as that: a real incident must not raise the
@@ -177,9 +180,10 @@ class Detector:
         allowed = STIRS_PER_ALARM * self._budget
         longest = WINDOWS[-1] * tick / WEEK
         self._stir = max(LEAST_STIR, log(CHANCE_STIRS / (longest * allowed)))
-        self._prior_weeks = PRIOR_STIRS / allowed
+        self._allowed = allowed
+        self._weeks_before = max(WEEKS_BEFORE, 1.0 / allowed)
         # The mean of log(e / stir) where e exceeds `stir` exponentially is just below this.
-        self._prior_excess = PRIOR_STIRS * log(1.0 + 1.0 / self._stir)
+        self._usual_excess = log(1.0 + 1.0 / self._stir)
 
     def past(self, minute: int) -> Past:
         """A series known since `minute`, so far without a mention."""
@@ -306,17 +310,25 @@ class Detector:
         What matters is the next one's chance given the few that were seen (Lomax distributed in
         the logarithm), not that of the likeliest Pareto: a tail known from few is no light one.
         """
-        stirs = PRIOR_STIRS + past.stirs
-        often = stirs / (self._prior_weeks + past.weeks)
-        ratio = often / self._budget
+        ratio = self._often(past) / self._budget
         if ratio <= 1.0:
             return self._stir
-        excess = self._prior_excess + past.excess
-        return self._stir * exp(excess * (ratio ** (1.0 / stirs) - 1.0))
+        peaks = PEAKS_BEFORE + past.stirs
+        return self._stir * exp(peaks * self._tail(past) * (ratio ** (1.0 / peaks) - 1.0))
+
+    def _often(self, past: Past) -> float:
+        """Stirs a week."""
+        before = self._weeks_before
+        return (before * self._allowed + past.stirs) / (before + past.weeks)
 
     def _tail(self, past: Past) -> float:
-        """Mean excess of the logarithm: Hill's estimator, with a prior."""
-        return (self._prior_excess + past.excess) / (PRIOR_STIRS + past.stirs)
+        """Mean excess of the logarithm: Hill's estimator, with a prior.
+
+        What brings stirs more often than the model has them (cascades, a wandering rate) makes
+        them larger too: the prior has their excess grow as their number.
+        """
+        before = PEAKS_BEFORE * self._usual_excess * max(1.0, self._often(past) / self._allowed)
+        return (before + past.excess) / (PEAKS_BEFORE + past.stirs)
 
     def _note(
         self, past: Past, minute: int, evidence: float, window: int, threshold: float
