@@ -65,6 +65,7 @@ class Outcome:
         kind: Kind of series.
         alarms: False alarms once it was warm.
         early: Alarms before.
+        first: Alarms on its first day, apart.
         excused: Alarms soon after a lasting shift.
         stirs: Stirs a week that the detector has learnt of.
         highest: Per rule, its highest values while false alarms were counted.
@@ -75,6 +76,7 @@ class Outcome:
     kind: str
     alarms: int = 0
     early: int = 0
+    first: int = 0
     excused: int = 0
     stirs: float = 0.0
     highest: dict[str, Exceedances] = field(default_factory=dict)
@@ -94,6 +96,8 @@ def run(task: Task) -> Outcome:
         if minute - last >= REST:
             if simulated.excused[0] <= minute < simulated.excused[1]:
                 outcome.excused += 1
+            elif minute < DAY:
+                outcome.first += 1
             elif minute < WARM_WEEKS * WEEK:
                 outcome.early += 1
             else:
@@ -221,11 +225,13 @@ def write_example(path: Path) -> None:
 def show_false_alarms(console: Console, outcomes: list[Outcome], weeks: int, budget: float) -> None:
     """False alarms a brand and week against the budget."""
     table = Table("series", "what", f"false alarms a brand and week (budget {budget:g})",
-                  "series-weeks", "first two weeks", "stirs a week", "shifts told")  # fmt: skip
+                  "series-weeks", "until then", "first day, a series", "stirs a week",
+                  "shifts told")  # fmt: skip
     for kind, words in (*KINDS.items(), ("all", "")):
         some = [one for one in outcomes if kind in (one.kind, "all")]
         many = len(some) * (weeks - WARM_WEEKS)
-        early = sum(one.early for one in some) / (len(some) * WARM_WEEKS) * SERIES_OF_A_BRAND
+        early = sum(one.early for one in some) / (len(some) * (WARM_WEEKS - DAY / WEEK))
+        first = sum(one.first for one in some) / len(some)
         count = sum(one.alarms for one in some)
         each = SERIES_OF_A_BRAND / many
         table.add_row(
@@ -233,7 +239,8 @@ def show_false_alarms(console: Console, outcomes: list[Outcome], weeks: int, bud
             words,
             f"{count * each:.2f} ± {2 * np.sqrt(max(count, 1)) * each:.2f}",
             str(many),
-            f"{early:.2f}",
+            f"{early * SERIES_OF_A_BRAND:.2f}",
+            f"{first:.2f}",
             f"{np.mean([one.stirs for one in some]):.2f}",
             f"{sum(one.excused > 0 for one in some) / len(some):.0%}" if kind == "shifting" else "",
         )
