@@ -240,7 +240,7 @@ def test_an_incident_fires_an_alert_that_reaches_the_receiver(
     firing = next(
         alert
         for alert in alerts
-        if alert["status"] == "firing" and alert["touchpoint"] == "delivery"
+        if alert["status"] == "firing" and alert["id"].startswith("larkbasket.delivery.")
     )
     assert firing["brand"] == "larkbasket"
     assert firing["team"] == "Operations"
