@@ -12,6 +12,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from deploy.grafana import DASHBOARDS
 from deploy.kubernetes import rules_manifest, topics_manifest
+from docs.generate import bring_up_to_date
 
 ROOT = Path(__file__).parents[1]
 DASHBOARD_FOLDER = ROOT / "deploy" / "grafana" / "dashboards"
@@ -31,23 +32,5 @@ def generated() -> dict[Path, str]:
     return files
 
 
-def main() -> int:
-    """Write or check; returns the exit code."""
-    check = "--check" in sys.argv[1:]
-    old = []
-    for path, text in generated().items():
-        if path.exists() and path.read_text(encoding="utf-8") == text:
-            continue
-        if check:
-            old.append(path)
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-            print(path.relative_to(ROOT))
-    for path in old:
-        print(f"{path.relative_to(ROOT)} is not current: run `make docs`", file=sys.stderr)
-    return 1 if old else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(bring_up_to_date(generated()))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from docs.receivers import shown
@@ -25,17 +26,17 @@ def generated() -> dict[Path, str]:
     return schemas | {FOLDER / "receivers-shown.md": shown()}
 
 
-def main() -> int:
-    """Write or check; returns the exit code."""
+def bring_up_to_date(files: Mapping[Path, str]) -> int:
+    """Write files that are old, or with `--check` only name them; returns the exit code."""
     check = "--check" in sys.argv[1:]
     old = []
-    for path, text in generated().items():
+    for path, text in files.items():
         if path.exists() and path.read_text(encoding="utf-8") == text:
             continue
         if check:
             old.append(path)
         else:
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
             print(path.relative_to(FOLDER.parent))
     for path in old:
@@ -44,4 +45,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(bring_up_to_date(generated()))

@@ -46,8 +46,7 @@ class GoogleChat(HttpReceiver[GoogleChatReceiver]):
             )
             return str(url)
 
-        answer = await self._http.call(target, body)
-        return answer if isinstance(answer, Outcome) else answer.outcome()
+        return await self._http.post(target, body)
 
 
 def message(story: Story, *, thread: str) -> dict[str, Any]:

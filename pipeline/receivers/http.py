@@ -107,6 +107,17 @@ class Caller:
         """Close the connections."""
         await self._session.close()
 
+    async def post(
+        self,
+        target: Callable[[], str],
+        body: bytes,
+        *,
+        headers: Callable[[], Mapping[str, str]] = dict,
+    ) -> Outcome:
+        """As `call`, where of the answer only its meaning matters."""
+        answer = await self.call(target, body, headers=headers)
+        return answer if isinstance(answer, Outcome) else answer.outcome()
+
     async def call(
         self,
         target: Callable[[], str],

@@ -31,8 +31,7 @@ class Mattermost(HttpReceiver[MattermostReceiver]):
     async def send(self, notice: Notice) -> Outcome:
         """As `Receiver.send`."""
         body = msgspec.json.encode(message(story_of(notice, self._links)))
-        answer = await self._http.call(self._settings.target, body)
-        return answer if isinstance(answer, Outcome) else answer.outcome()
+        return await self._http.post(self._settings.target, body)
 
 
 def message(story: Story) -> dict[str, Any]:

@@ -44,10 +44,9 @@ class PagerDuty(HttpReceiver[PagerDutyReceiver]):
             return Outcome("retry", f"token_file cannot be read: {error.strerror}")
         except ValueError as error:
             return Outcome("retry", str(error))
-        answer = await self._http.call(
+        return await self._http.post(
             lambda: f"{self._settings.api}/v2/enqueue", msgspec.json.encode(event)
         )
-        return answer if isinstance(answer, Outcome) else answer.outcome()
 
 
 def event_of(notice: Notice, story: Story) -> dict[str, Any] | None:

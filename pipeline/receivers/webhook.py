@@ -58,8 +58,7 @@ class Webhook(HttpReceiver[WebhookReceiver]):
                 signed["webhook-signature"] = sign(notice.notification, now, body, keys)
             return signed
 
-        answer = await self._http.call(self._settings.target, body, headers=headers)
-        return answer if isinstance(answer, Outcome) else answer.outcome()
+        return await self._http.post(self._settings.target, body, headers=headers)
 
 
 def message(notice: Notice, links: Links) -> dict[str, Any]:
