@@ -174,7 +174,7 @@ class Watch:
         measured = self._measured(brand, kind)
         for name in news:
             verdict = measured.judge(name, at)
-            if measured.is_spike(verdict, at) and self._is_new(measured, case, name, at):
+            if measured.is_spike(name, verdict, at) and self._is_new(measured, case, name, at):
                 desk = self._desk(brand, kind, case, measured)
                 alert = desk.fire(brand, kind, name, verdict, at, moment)
                 self._open.add(key)

@@ -167,7 +167,7 @@ class Desk:
         assert incident is not None
         incident.followed = case.followed = max(incident.followed, minute)
         incident.looked_at = incident.mentions
-        calm = True
+        told, calm = incident.alert, True
         for name, verdict in measured.judge_all(minute):
             if name in incident.members:
                 incident.members[name] = verdict.calm
@@ -177,12 +177,13 @@ class Desk:
                     incident.probability_window = verdict.window_minutes
             elif name == ALL:
                 calm = calm and not verdict.spike
-            elif measured.is_spike(verdict, minute):
-                self._join(incident, name, minute)
+            elif measured.is_spike(name, verdict, minute):
+                self._join(incident, name, verdict, minute)
                 calm = False
+        if not calm:
+            self._name(incident, minute)
         at = datetime.fromtimestamp(moment, UTC)
         size = self._size(incident, minute)
-        told = incident.alert
         if not incident.taken_on and self._orders.acknowledgement_of(told) is not None:
             incident.taken_on = size.severity
         if not calm:
@@ -197,26 +198,36 @@ class Desk:
             # What is over the limit waits; the figures it would tell are told all the same.
             waits = incident.sent and self._is_over_limit(minute)
             status = "firing" if waits else "escalated"
-        if status == told.status and not update:
+        if status == told.status and incident.alert.touchpoint == told.touchpoint and not update:
             return None
         alert = self._tell(incident, status, size, minute, at)
         same = msgspec.structs.replace(told, updated=alert.updated, changed=alert.changed)
         return None if alert == same else alert
 
-    def _join(self, incident: Incident, name: str, minute: int) -> None:
+    def _join(self, incident: Incident, name: str, verdict: Verdict, minute: int) -> None:
         """Take in a touchpoint that spikes too."""
         known = incident.touchpoints
         incident.members[name] = False
-        alert = incident.alert
-        if alert.touchpoint == ALL and self._measured.answers(minute, incident.window) == name:
-            incident.alert = msgspec.structs.replace(alert, touchpoint=name, team=team_of(name))
-        if incident.alert.touchpoint == name and incident.members.pop(ALL, None) is not None:
-            # It was the brand as a whole only until this became clear.
-            incident.curve = Steps.around(incident.onset, minute)
-        elif name not in known and minute - incident.opened >= TOGETHER_MINUTES:
+        late = minute - incident.opened >= TOGETHER_MINUTES
+        # Where the brand as a whole spiked, this may only have become clear.
+        if late and name not in known and (known or verdict.onset > incident.opened):
             incident.joined_late = True
         # From now on its figures may be of another series: growth is measured anew.
         incident.first_seen = max(incident.first_seen, self._size(incident, minute).seen)
+
+    def _name(self, incident: Incident, minute: int) -> None:
+        """Name it by the touchpoint that answers for most of it, once that is clear."""
+        alert, members = incident.alert, incident.members
+        since = max(incident.window, min(minute - incident.onset + 1, RELAPSE_MINUTES))
+        leader = self._measured.answers(minute, since)
+        if leader not in (ALL, alert.touchpoint) and (alert.touchpoint == ALL or leader in members):
+            incident.alert = alert = msgspec.structs.replace(
+                alert, touchpoint=leader, team=team_of(leader)
+            )
+        if ALL in members and alert.touchpoint != ALL and alert.touchpoint in members:
+            # It was the brand as a whole only until this became clear.
+            del members[ALL]
+            incident.curve = Steps.around(incident.onset, minute)
 
     def _resolve(self, incident: Incident, size: Size, minute: int, at: datetime) -> Alert:
         case = self._case

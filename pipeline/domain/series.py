@@ -19,6 +19,13 @@ SHARE_CHANCE: Final = 0.01
 """Were shares as usual, so large a one must be less likely than this: a wave of popularity brings
 complaints with it that are no alert."""
 
+USUAL_SHARE: Final = 0.2
+USUAL_TOUCHPOINT_SHARE: Final = 0.06
+SHARE_WEIGHT: Final = 20.0
+"""What share of a brand's talk its complaints are taken to be before more is known, all of them and
+those of one touchpoint (brand posts in a natural mix: a sixth to a fifth, seven touchpoints); and
+how many mentions that is worth."""
+
 NAMES: Final = (*(name for name in TOUCHPOINTS if name != "none"), ALL)
 
 
@@ -74,11 +81,13 @@ class Measured:
         self._kind = kind
         self._least_share = least_share
 
+    def names(self) -> Iterator[str]:
+        """Touchpoints of the series there are."""
+        return (name for name in NAMES if self._series(name) is not None)
+
     def keys(self) -> Iterator[bytes]:
         """Keys in the changelog of the series there are."""
-        for name in NAMES:
-            if self._series(name) is not None:
-                yield series_key(self._brand, self._kind, name)
+        return (series_key(self._brand, self._kind, name) for name in self.names())
 
     def judge_all(self, minute: int) -> Iterator[tuple[str, Verdict]]:
         """Judge every series there is, the touchpoints first."""
@@ -93,18 +102,21 @@ class Measured:
         assert series is not None
         return self._detector.judge(series.past, minute)
 
-    def is_spike(self, verdict: Verdict, minute: int) -> bool:
+    def is_spike(self, name: str, verdict: Verdict, minute: int) -> bool:
         """Whether a series spikes, and not only because the brand is talked about more."""
         if not verdict.spike:
             return False
-        window = verdict.window_minutes
-        talk, usual_talk = self._talk(minute, window)
+        talk, usual_talk = self._talk(minute, verdict.window_minutes)
         if verdict.seen < self._least_share * talk:
             return False
-        # Without a past, shares are as little known as counts.
-        return verdict.cold or (
-            share_probability(verdict.seen, talk, verdict.expected, usual_talk) < SHARE_CHANCE
-        )
+        if not verdict.cold:
+            chance = share_probability(verdict.seen, talk, verdict.expected, usual_talk)
+        else:
+            # What a first day's counts should be nobody knows; shares are soon known, and hold
+            # while the talk rises from night to noon.
+            part, whole = self._known(name)
+            chance = share_probability(verdict.seen, talk, part, whole, known_from=whole)
+        return chance < SHARE_CHANCE
 
     def measure(self, name: str, minute: int, window: int) -> tuple[int, float]:
         """Mentions seen and expected in the `window` minutes that end with `minute`."""
@@ -140,6 +152,14 @@ class Measured:
         }
         most = max(beyond, key=lambda name: beyond[name])
         return most if beyond[most] >= 0.5 * max(seen - expected, 1.0) else ALL
+
+    def _known(self, name: str) -> tuple[float, float]:
+        """Mentions of a series, and of the talk, that its usual share is known from."""
+        series, talk = self._series(name), self._state.get(talk_key(self._brand))
+        part = self._detector.known(series.past) if series is not None else 0.0
+        whole = self._detector.known(talk.past) if isinstance(talk, Talk) else 0.0
+        prior = USUAL_SHARE if name == ALL else USUAL_TOUCHPOINT_SHARE
+        return part + prior * SHARE_WEIGHT, whole + SHARE_WEIGHT
 
     def _series(self, name: str) -> Series | None:
         found = self._state.get(series_key(self._brand, self._kind, name))

@@ -12,7 +12,7 @@ budget of false alarms holds where talk is burstier than any model of it. See do
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, lgamma, log, sqrt
+from math import exp, inf, lgamma, log, sqrt
 from typing import Final
 
 import msgspec
@@ -248,6 +248,10 @@ class Detector:
             usual, grid, minute + 1 - window
         )
 
+    def known(self, past: Past) -> float:
+        """Mentions of the hours that are over, at face value and soon fading."""
+        return past.usual.fast_mentions
+
     def band(self, past: Past, minute: int) -> tuple[float, float]:
         """Between what counts nobody would remark on in `minute`: two standard deviations."""
         mean = self.expected(past, minute, 1)
@@ -420,25 +424,35 @@ ODDS_VARIANCE: Final = 0.1
 chance: topics come and go, so the usual share is right to about a third."""
 
 
-def share_probability(seen: int, talk: int, expected: float, expected_talk: float) -> float:
+def share_probability(
+    seen: int,
+    talk: int,
+    expected: float,
+    expected_talk: float,
+    known_from: float = inf,
+) -> float:
     """Chance of so large a share of the talk, were the shares as usual.
 
     When a brand is talked of five times as much, five times the complaints are no news. Given the
     talk, the series' part of it is beta-binomial around its usual share: P(X ≥ seen), with
     X ~ BetaBinomial(talk, m·c, (1 − m)·c), m = expected / expected_talk, and the concentration c
-    such that the log-odds of the share vary by `ODDS_VARIANCE`.
+    such that the log-odds of the share vary by `ODDS_VARIANCE`, and the share itself as one does
+    that is known from few mentions.
 
     Args:
         seen: Mentions of the series in a window.
         talk: All mentions of the brand in it, those of the series included.
         expected: Mentions of the series expected in it.
         expected_talk: Mentions of the brand expected in it.
+        known_from: Mentions of the brand from which its usual share is known.
     """
     talk = max(seen, talk)
     if seen <= 0:
         return 1.0
     usual = min(0.99, max(0.001, expected / expected_talk)) if expected_talk > 0 else 0.99
-    concentration = 1.0 / (ODDS_VARIANCE * usual * (1.0 - usual)) - 1.0
+    # Each as a part of the greatest variance a share can have, usual · (1 − usual).
+    variance = ODDS_VARIANCE * usual * (1.0 - usual) + 1.0 / (known_from + 1.0)
+    concentration = 1.0 / variance - 1.0
     a, b = usual * concentration, (1.0 - usual) * concentration
     rest = talk - seen
     term = exp(

@@ -191,6 +191,40 @@ def test_a_quiet_day_raises_no_alert() -> None:
     assert Fold().run(in_order(usual_talk())) == []
 
 
+def test_a_new_brands_talk_rising_from_night_to_noon_is_no_incident() -> None:
+    night = [a_mention(minutes=m) for m in range(-360, 0, 10)]
+    noon = [a_mention(minutes=m / 4) for m in range(480)]
+    usual = [complaint(m) for m in (*range(-353, 0, 60), *range(0, 120, 2))]
+    assert Fold().run(in_order(night, noon, usual)) == []
+    told = Fold().run(in_order(night, noon, usual, complaints(60.5, 20, 4)))
+    assert told[0].cold
+    assert at(60) <= told[0].updated <= at(70)
+
+
+def test_an_incident_is_named_by_what_answers_for_most_of_it_once_that_is_clear() -> None:
+    everywhere = [
+        complaint(1 + n / 5, name)
+        for n, name in enumerate(("support", "product", "price", "warranty") * 2)
+    ]
+    told = Fold().run(in_order(usual_talk(until=120), everywhere, complaints(3, 20, 1, "delivery")))
+    assert (told[0].touchpoint, told[0].team) == ("all", "none")
+    named = next(alert for alert in told if alert.touchpoint != "all")
+    assert (named.touchpoint, named.team) == ("delivery", "Operations")
+    assert named.updated < at(12)
+    assert {alert.id for alert in told} == {told[0].id}
+    assert changes(told)[-1] == ("delivery", "resolved")
+
+
+def test_another_incident_while_one_is_open_is_told_aloud() -> None:
+    first = complaints(1, 90, 1, "support")
+    told = Fold().run(in_order(usual_talk(until=240), first, complaints(70, 60, 4, "delivery")))
+    assert len({alert.id for alert in told}) == 1
+    loud = next(alert for alert in told if "delivery joined" in alert.changed)
+    assert loud.status == "escalated"
+    assert loud.updated < at(80)
+    assert told[-1].touchpoint == "delivery"
+
+
 def test_every_status_has_a_notification_of_its_own() -> None:
     told = Fold().run(INCIDENT)
     assert {alert.notification for alert in told} == {

@@ -342,3 +342,9 @@ def test_a_wave_of_popularity_is_no_large_share_and_a_wave_of_complaints_is() ->
     assert share_probability(50, 110, 10, 100) < 1e-3
     assert share_probability(50, 50, 0.0, 0.0) > 0.3  # nothing is known: no share is large
     assert share_probability(0, 50, 1, 10) == 1.0
+
+
+def test_a_share_known_from_little_talk_is_less_surprising() -> None:
+    chances = [share_probability(20, 40, 0.2 * n, n, known_from=n) for n in (5, 20, 100, 1e9)]
+    assert chances == sorted(chances, reverse=True)
+    assert chances[-1] == pytest.approx(share_probability(20, 40, 2, 10), rel=1e-6)
