@@ -13,7 +13,7 @@ import msgspec
 from models.classifier import ModelError
 from models.labels import HEADS
 
-DEFAULT_NAME: Final = "minilm-l6-six-heads-2"
+DEFAULT_NAME: Final = "minilm-l6-six-heads-3"
 """The weights used when none are named."""
 
 MODEL_FILE: Final = "model.onnx"

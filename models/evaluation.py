@@ -151,18 +151,6 @@ def measure(truth: Sequence[str], probabilities: Floats, values: Sequence[str]) 
     )
 
 
-def fit_temperature(truth: Sequence[str], logits: Floats, values: Sequence[str]) -> float:
-    """The temperature, 0.5 to 4, at which `logits` (rows, values) give `truth` most likelihood."""
-    place = {value: number for number, value in enumerate(values)}
-    true = np.array([place[value] for value in truth])
-    grid = np.geomspace(0.5, 4.0, 121)
-    likelihood = [
-        float(np.log(softmax(logits, float(t))[np.arange(len(true)), true] + 1e-9).mean())
-        for t in grid
-    ]
-    return round(float(grid[int(np.argmax(likelihood))]), 4)
-
-
 def by_value(measures: Measures) -> tuple[ValueMeasures, ...]:
     """Precision, recall, F1 and support of each value, from the confusion."""
     confusion = np.array(measures.confusion)

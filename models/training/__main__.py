@@ -19,7 +19,7 @@ DATA_FILES = ("posts.tsv", "complaints.tsv", "sentiment/train.tsv", "sentiment/v
 
 
 def main() -> None:
-    """Train, fit temperatures, measure the held-out rows; leave all of it in `--out`.
+    """Train, calibrate, measure the held-out rows; leave all of it in `--out`.
 
     Run again with the same arguments, it goes on where it was stopped.
     """
@@ -63,7 +63,8 @@ def main() -> None:
         taught, teachers = teach(job, arguments.teacher, arguments.encoder)
     network = learn(job, arguments.encoder, taught)
     seconds = round(time.monotonic() - started)
-    verdict = judge(job, network, job.tokenizer(arguments.encoder))
+    tokenizer = job.tokenizer(arguments.encoder)
+    verdict = judge(job, network, tokenizer, folds=settings.calibration.folds)
     run = Run(plan=plan, seconds=seconds, student=verdict, teachers=teachers)
     (out / "run.json").write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=1))
     print_measures(verdict.measures)

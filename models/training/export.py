@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import shutil
 from dataclasses import asdict
@@ -26,7 +27,7 @@ from models.bundle import (
 from models.columns import OFFSETS
 from models.labels import HEADS
 from models.onnx import OnnxClassifier
-from models.training.data import load_tokenizer, sha256
+from models.training.data import Corpus, load_tokenizer, sha256
 from models.training.graph import build
 from models.training.loop import predict
 from models.training.measure import (
@@ -38,36 +39,49 @@ from models.training.measure import (
     print_measures,
 )
 from models.training.network import Network, Shape, as_bert
+from models.training.quantise import quantise
 
 Logits = NDArray[np.float32]
 
+TYPICAL_POSTS = 1_000
+"""Brand posts of the training rows by which the network is fitted to int8."""
 
-def export(run_folder: Path, run: Run, out: Path) -> Network:
+
+def export(run_folder: Path, run: Run, corpus: Corpus, out: Path) -> tuple[Network, Network]:
     """Write the int8 and float16 models of `run_folder`, tokenizer and configuration to `out`.
 
-    The name of `out` becomes the version. Returns the network the model was made from.
+    The name of `out` becomes the version. Returns the network as it was trained, and the one on
+    the int8 grid that float16 holds, both with the shifts of the calibration.
     """
     shape = Shape.read(run_folder)
     network = Network(shape)
     network.load_state_dict(torch.load(run_folder / "network.pt", weights_only=True))
-    weights = {name: value.numpy() for name, value in network.state_dict().items()}
-    model = build(weights, shape, run.plan.settings.max_tokens, int8=True)
+    calibration = run.student.calibration
+    with torch.no_grad():
+        network.heads.bias.copy_(torch.from_numpy(calibration.shift(network.heads.bias.numpy())))
+    max_tokens = run.plan.settings.max_tokens
+    tokenizer = load_tokenizer(run_folder / TOKENIZER_FILE, max_tokens)
+    typical = [row.text for row in corpus.posts[:: max(1, len(corpus.posts) // TYPICAL_POSTS)]]
+    weights, grids = quantise(network, [coded.ids for coded in tokenizer.encode_batch(typical)])
+    model = build(weights, shape, max_tokens, grids)
     onnx.checker.check_model(model)
+    rounded = copy.deepcopy(network)
+    rounded.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
 
     out.mkdir(parents=True, exist_ok=True)
     onnx.save_model(model, out / MODEL_FILE)
-    export_float16(network, out)
+    export_float16(rounded, out)
     shutil.copyfile(run_folder / TOKENIZER_FILE, out / TOKENIZER_FILE)
     files = (MODEL_FILE, FLOAT_FILE, TOKENIZER_FILE)
     config = BundleConfig(
         version=out.name,
-        max_tokens=run.plan.settings.max_tokens,
+        max_tokens=max_tokens,
         heads={head: list(values) for head, values in HEADS.items()},
-        temperatures=run.student.temperatures,
+        temperatures=calibration.temperatures,
         sha256={name: sha256(out / name) for name in files},
     )
     _write_json(out / CONFIG_FILE, config)
-    return network
+    return network, rounded
 
 
 def export_float16(network: Network, out: Path) -> None:
@@ -107,16 +121,22 @@ def main() -> None:
 
     run = msgspec.json.decode((run_folder / "run.json").read_bytes(), type=Run)
     corpus = corpus_of(run, arguments.data)
-    network = export(run_folder, run, out)
+    network, rounded = export(run_folder, run, corpus, out)
     texts = [row.text for row in corpus.held_out]
     tokenizer = load_tokenizer(run_folder / TOKENIZER_FILE, run.plan.settings.max_tokens)
     classifier = OnnxClassifier(out)
-    agreement = compare(predict(network, tokenizer, texts), classifier.logits(texts))
+    exported = classifier.logits(texts)
     classifier.close()
-    metrics = Metrics(measure_weights(out, corpus, run.student.temperatures), agreement, run)
+    metrics = Metrics(
+        held_out=measure_weights(out, corpus, run),
+        agreement=compare(predict(rounded, tokenizer, texts), exported),
+        rounding=compare(predict(network, tokenizer, texts), exported),
+        run=run,
+    )
     _write_json(out / "metrics.json", metrics)
     print_measures(metrics.held_out)
-    print(agreement)
+    print("to the float weights:", metrics.agreement)
+    print("to the trained network:", metrics.rounding)
 
 
 def _write_json(path: Path, content: object) -> None:

@@ -7,6 +7,7 @@ is an exact integer one, and nothing a post goes through depends on another post
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -31,9 +32,28 @@ WEIGHT_LIMIT: Final = 63
 which processors without VNNI add them; with 8 bits they would saturate and labels would differ from
 machine to machine."""
 
+WORD_LIMIT: Final = 127
+"""Largest number in the table of words, which is looked up and not multiplied."""
+
 _MIDDLE: Final = 128
 _GELU_LOWEST: Final = -0.17
 _MIN_SCALE: Final = 1e-10
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A weight (out, in) in whole numbers: `numbers * scales / stretch`.
+
+    Attributes:
+        numbers: Whole numbers up to `WEIGHT_LIMIT`, (out, in).
+        scales: What one is worth in each row, (out, 1).
+        stretch: What the elements of the input are divided by before they are rounded, (in,), if
+            they are.
+    """
+
+    numbers: NDArray[np.int8]
+    scales: Floats
+    stretch: Floats | None = None
 
 
 @dataclass
@@ -78,8 +98,12 @@ class Quantised:
     zero: str
 
 
-def build(weights: Weights, shape: Shape, max_tokens: int, *, int8: bool) -> onnx.ModelProto:
+def build(
+    weights: Weights, shape: Shape, max_tokens: int, grids: Mapping[str, Grid] | None = None
+) -> onnx.ModelProto:
     """The graph of `weights`: input `ids` (posts, tokens) int64, output `logits` (posts, COLUMNS).
+
+    With `grids`, one for each linear layer by its name, it computes in int8; else in float.
 
     All posts of a batch have the same number of tokens, at most `max_tokens`: there is no mask, for
     there is no padding.
@@ -87,23 +111,23 @@ def build(weights: Weights, shape: Shape, max_tokens: int, *, int8: bool) -> onn
     graph = Graph()
     width = shape.hidden_size
     sizes = graph.add("Shape", "ids")
-    hidden = _embed(graph, weights, sizes, max_tokens, int8)
+    hidden = _embed(graph, weights, sizes, max_tokens, int8=grids is not None)
     hidden = graph.add("Reshape", hidden, graph.integers(-1, width))
     hidden = _norm(graph, weights, "embedding_norm", hidden, shape)
     for number in range(shape.num_hidden_layers):
-        hidden = _layer(graph, weights, f"layers.{number}", hidden, sizes, shape, int8)
+        hidden = _layer(graph, weights, f"layers.{number}", hidden, sizes, shape, grids)
     per_post = graph.add("Concat", sizes, graph.integers(width), axis=0)
     hidden = graph.add("Reshape", hidden, per_post)
     pooled = _pool(graph, hidden, sizes)
-    _linear(graph, weights, "heads", pooled, int8)
+    _linear(graph, weights, "heads", pooled, grids)
     graph.nodes[-1].output[0] = "logits"
     return _model(graph)
 
 
-def _embed(graph: Graph, weights: Weights, sizes: str, max_tokens: int, int8: bool) -> str:
+def _embed(graph: Graph, weights: Weights, sizes: str, max_tokens: int, *, int8: bool) -> str:
     words = weights["words.weight"]
     if int8:
-        whole, scales = quantise_rows(words, 127)
+        whole, scales = quantise_rows(words, WORD_LIMIT)
         found = graph.add("Gather", graph.constant("words", whole), "ids", axis=0)
         found = graph.add("Cast", found, to=TensorProto.FLOAT)
         scale = graph.add("Gather", graph.constant("words.scale", scales), "ids", axis=0)
@@ -119,22 +143,34 @@ def _embed(graph: Graph, weights: Weights, sizes: str, max_tokens: int, int8: bo
 
 
 def _layer(
-    graph: Graph, weights: Weights, name: str, hidden: str, sizes: str, shape: Shape, int8: bool
+    graph: Graph,
+    weights: Weights,
+    name: str,
+    hidden: str,
+    sizes: str,
+    shape: Shape,
+    grids: Mapping[str, Grid] | None,
 ) -> str:
-    mixed = _attend(graph, weights, name, hidden, sizes, shape, int8)
-    mixed = _linear(graph, weights, f"{name}.attended", mixed, int8)
+    mixed = _attend(graph, weights, name, hidden, sizes, shape, grids)
+    mixed = _linear(graph, weights, f"{name}.attended", mixed, grids)
     hidden = _norm(graph, weights, f"{name}.attended_norm", mixed, shape, residual=hidden)
-    fed = _linear(graph, weights, f"{name}.wide", hidden, int8)
+    fed = _linear(graph, weights, f"{name}.wide", hidden, grids)
     fed = graph.add("Gelu", fed, domain=RUNTIME_DOMAIN)
-    fed = _linear(graph, weights, f"{name}.narrow", fed, int8, lowest=_GELU_LOWEST)
+    fed = _linear(graph, weights, f"{name}.narrow", fed, grids, lowest=_GELU_LOWEST)
     return _norm(graph, weights, f"{name}.narrow_norm", fed, shape, residual=hidden)
 
 
 def _attend(
-    graph: Graph, weights: Weights, name: str, hidden: str, sizes: str, shape: Shape, int8: bool
+    graph: Graph,
+    weights: Weights,
+    name: str,
+    hidden: str,
+    sizes: str,
+    shape: Shape,
+    grids: Mapping[str, Grid] | None,
 ) -> str:
     heads, width = shape.num_attention_heads, shape.hidden_size
-    parts = _linear(graph, weights, f"{name}.query_key_value", hidden, int8)
+    parts = _linear(graph, weights, f"{name}.query_key_value", hidden, grids)
     per_post = graph.add("Concat", sizes, graph.integers(3 * width), axis=0)
     query, key, value = graph.split(
         "Split", graph.add("Reshape", parts, per_post), outputs=3, axis=2, num_outputs=3
@@ -175,29 +211,38 @@ def _norm(
 
 
 def _linear(
-    graph: Graph, weights: Weights, name: str, value: str, int8: bool, lowest: float | None = None
+    graph: Graph,
+    weights: Weights,
+    name: str,
+    value: str,
+    grids: Mapping[str, Grid] | None,
+    lowest: float | None = None,
 ) -> str:
     """`value` (rows, in) times a weight (out, in), plus its bias.
 
     `lowest` is a bound no element of `value` is under, if there is one: the whole range of uint8 is
     then laid over it.
     """
-    weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
-    if not int8:
-        product = graph.add("MatMul", value, graph.constant(f"{name}.weight", weight.T))
-        return graph.add("Add", product, graph.constant(f"{name}.bias", bias))
-    whole, scales = quantise_rows(weight, WEIGHT_LIMIT)
+    bias = weights[f"{name}.bias"]
+    if grids is None:
+        weight = graph.constant(f"{name}.weight", weights[f"{name}.weight"].T)
+        return graph.add(
+            "Add", graph.add("MatMul", value, weight), graph.constant(f"{name}.bias", bias)
+        )
+    grid = grids[name]
+    if grid.stretch is not None:
+        value = graph.add("Mul", value, graph.constant(f"{name}.stretch", 1 / grid.stretch))
     if lowest is None:
         rows = _quantise_signed(graph, value)
     else:
         rows = _quantise_above(graph, value, lowest)
-        bias = bias + np.float32(lowest) * (whole * scales).sum(axis=1)
+        bias = bias + np.float32(lowest) * (grid.numbers * grid.scales).sum(axis=1)
     product = graph.add(
         "MatMulIntegerToFloat",
         rows.numbers,
-        graph.constant(f"{name}.weight", whole.T),
+        graph.constant(f"{name}.weight", grid.numbers.T),
         graph.constant("one", np.array(1, np.float32)),
-        graph.constant(f"{name}.scale", scales[:, 0]),
+        graph.constant(f"{name}.scale", grid.scales[:, 0]),
         rows.zero,
         domain=RUNTIME_DOMAIN,
     )

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
+import numpy as np
 
 from models.bundle import packaged_folder
 from models.evaluation import Measures
 from models.onnx import OnnxClassifier
-from models.training.data import Corpus, load_corpus
-from models.training.holdout import measure_held_out
+from models.training.data import Corpus, Floats, load_corpus
+from models.training.holdout import Calibration, measure_held_out
 from models.training.settings import Settings
+
+_DRAWS: Final = 2_000
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -35,11 +40,11 @@ class Verdict(msgspec.Struct, frozen=True):
     """How good a trained network is.
 
     Attributes:
-        temperatures: Head to temperature, fitted on the calibration rows.
-        measures: Its quality on the held-out rows with them.
+        calibration: What makes probabilities of its logits.
+        measures: Its quality on the held-out rows (`holdout.measure_held_out`).
     """
 
-    temperatures: dict[str, float]
+    calibration: Calibration
     measures: dict[str, Measures]
 
 
@@ -60,7 +65,7 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Agreement(msgspec.Struct, frozen=True):
-    """How near the int8 model is to the network it was made from, on the held-out posts.
+    """How near the int8 model is to a float network, on the held-out posts.
 
     Attributes:
         rows: Posts compared.
@@ -78,12 +83,14 @@ class Metrics(msgspec.Struct, frozen=True):
 
     Attributes:
         held_out: The exported model's quality on the held-out rows.
-        agreement: Its nearness to the network before quantisation.
+        agreement: Its nearness to the float weights beside it, which lie on the int8 grid.
+        rounding: Its nearness to the network as it was trained.
         run: The training run it came from.
     """
 
     held_out: dict[str, Measures]
     agreement: Agreement
+    rounding: Agreement
     run: Run
 
 
@@ -93,23 +100,42 @@ def corpus_of(run: Run, folder: Path) -> Corpus:
     return load_corpus(folder, settings.data.held_out, settings.data.calibration, settings.seed)
 
 
-def measure_weights(
-    weights: Path, corpus: Corpus, temperatures: dict[str, float]
-) -> dict[str, Measures]:
-    """Measures of the exported weights in the folder `weights` on the held-out rows."""
+def measure_weights(weights: Path, corpus: Corpus, run: Run) -> dict[str, Measures]:
+    """Measures of the weights in the folder `weights`, exported from `run`, as it was measured."""
     classifier = OnnxClassifier(weights)
+    given = run.student.calibration
+    settings = run.plan.settings.calibration
+
+    def logits(texts: Sequence[str]) -> Floats:
+        return given.unshift(classifier.logits(texts))
+
     try:
-        return measure_held_out(corpus, classifier.logits, temperatures)
+        return measure_held_out(corpus, logits, settings, folds=settings.folds)[1]
     finally:
         classifier.close()
+
+
+def macro_f1_range(found: Measures) -> tuple[float, float]:
+    """The middle 90 % of what the macro F1 is on other draws of as many rows (bootstrap)."""
+    confusion = np.array(found.confusion)
+    draw = np.random.default_rng(found.rows)
+    tables = draw.multinomial(found.rows, (confusion / found.rows).ravel(), _DRAWS)
+    tables = tables.reshape(_DRAWS, *confusion.shape)
+    both = tables.sum(1) + tables.sum(2)
+    f1 = 2 * np.einsum("dvv->dv", tables) / np.maximum(both, 1)
+    scores = f1.sum(1) / np.maximum((both > 0).sum(1), 1)
+    low, high = np.quantile(scores, [0.05, 0.95])
+    return float(low), float(high)
 
 
 def print_measures(measures: dict[str, Measures]) -> None:
     """A line for each measured set and head."""
     for name, found in measures.items():
+        low, high = macro_f1_range(found)
         print(
             f"{name:26}{found.rows:6} rows   accuracy {found.accuracy:.3f}   "
-            f"macro F1 {found.macro_f1:.3f}   macro recall {found.macro_recall:.3f}   "
+            f"macro F1 {found.macro_f1:.3f} ({low:.3f} to {high:.3f})   "
+            f"macro recall {found.macro_recall:.3f}   "
             f"calibration error {found.calibration_error:.3f}"
         )
 
@@ -122,7 +148,7 @@ def main() -> None:
     arguments = parser.parse_args()
     metrics = msgspec.json.decode((arguments.weights / "metrics.json").read_bytes(), type=Metrics)
     corpus = corpus_of(metrics.run, arguments.data)
-    print_measures(measure_weights(arguments.weights, corpus, metrics.run.student.temperatures))
+    print_measures(measure_weights(arguments.weights, corpus, metrics.run))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ class LossSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Softening of the targets and weighting of the values."""
 
     smoothing: float
-    class_weight_power: float
     class_weight_limit: float
 
 
@@ -42,18 +41,21 @@ class StageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     average_decay: float
     gradient_norm: float
     dropout: float
-
-
-class TeacherSettings(StageSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How the teachers are trained, and how many."""
-
-    count: int
+    class_weight_power: float
 
 
 class StudentSettings(StageSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A round of the student's training, and how much of a known label's target the teacher has."""
 
     teacher_share: float
+
+
+class CalibrationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which heads' values are shifted, how far one would expect, and folds of held-out rows."""
+
+    shifted: list[str]
+    shift_spread: float
+    folds: int
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,7 +65,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_tokens: int
     data: DataSettings
     loss: LossSettings
-    teacher: TeacherSettings
+    calibration: CalibrationSettings
+    teacher: list[StageSettings]
     student: list[StudentSettings]
 
 

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from models.columns import COLUMNS, OFFSETS
-from models.evaluation import softmax
+from models.columns import COLUMNS
 from models.training.data import (
     Corpus,
     Floats,
@@ -25,7 +24,7 @@ from models.training.data import (
     load_tokenizer,
     read_unlabelled,
 )
-from models.training.holdout import fit_temperatures, measure_held_out
+from models.training.holdout import measure_held_out
 from models.training.loop import Lesson, predict, train
 from models.training.measure import Verdict, print_measures
 from models.training.network import Network, from_encoder
@@ -72,18 +71,16 @@ class Job:
 
 def teach(job: Job, teacher: Path, encoder: Path) -> tuple[Taught, list[Verdict]]:
     """Train the teachers on the encoder in `teacher` and have them label the student's rows."""
-    corpus, count = job.corpus, job.settings.teacher.count
+    corpus, count = job.corpus, len(job.settings.teacher)
     sentiment = _sentiment_rows(corpus, job.settings.data.taught_sentiment_rows, job.settings.seed)
     unlabelled = _alike_rows(job, encoder)
     rows = [*corpus.posts, *corpus.complaints, *sentiment, *unlabelled]
     probabilities = np.zeros((len(rows), COLUMNS), np.float32)
     verdicts = []
-    for number in range(count):
-        logits, verdict = _teacher(job, teacher, number, [row.text for row in rows])
+    for number, stage in enumerate(job.settings.teacher):
+        logits, verdict = _teacher(job, teacher, number, stage, [row.text for row in rows])
         verdicts.append(verdict)
-        for head, where in OFFSETS.items():
-            share = softmax(logits[:, where], verdict.temperatures[head]) / count
-            probabilities[:, where] += share
+        probabilities += verdict.calibration.probabilities(logits) / count
     by_text = {row.text: found for row, found in zip(rows, probabilities, strict=True)}
     return Taught(unlabelled, by_text), verdicts
 
@@ -102,27 +99,31 @@ def learn(job: Job, encoder: Path, taught: Taught) -> Network:
     return network
 
 
-def judge(job: Job, network: Network, tokenizer: Tokenizer, *, bfloat16: bool = False) -> Verdict:
-    """Fit temperatures to `network` on the calibration rows, measure it on the held-out ones."""
+def judge(
+    job: Job, network: Network, tokenizer: Tokenizer, *, folds: int, bfloat16: bool = False
+) -> Verdict:
+    """Calibrate and measure `network` with so many `folds` of the held-out posts."""
 
     def logits(texts: Sequence[str]) -> Floats:
         return predict(network, tokenizer, texts, bfloat16=bfloat16)
 
-    fitted = logits([row.text for row in job.corpus.calibration])
-    temperatures = fit_temperatures(job.corpus, fitted)
-    return Verdict(temperatures, measure_held_out(job.corpus, logits, temperatures))
+    settings = job.settings.calibration
+    return Verdict(*measure_held_out(job.corpus, logits, settings, folds=folds))
 
 
-def _teacher(job: Job, encoder: Path, number: int, texts: list[str]) -> tuple[Floats, Verdict]:
+def _teacher(
+    job: Job, encoder: Path, number: int, stage: StageSettings, texts: list[str]
+) -> tuple[Floats, Verdict]:
     """Logits of `texts` by a teacher, and the verdict on it; both kept in the run's folder."""
     seed = job.settings.seed + number
     name = f"teacher-{number}"
-    lesson = _lesson(job, job.settings.teacher, [], seed)
-    network = _trained(job, encoder, lesson, job.settings.teacher, seed, name)
+    lesson = _lesson(job, stage, [], seed)
+    network = _trained(job, encoder, lesson, stage, seed, name)
     tokenizer = job.tokenizer(encoder)
     judged, labelled = job.out / f"{name}.json", job.out / f"{name}.npy"
     if not judged.exists():
-        verdict = judge(job, network, tokenizer, bfloat16=True)
+        # What the student learns from must know nothing of the held-out rows, so: one fold.
+        verdict = judge(job, network, tokenizer, folds=1, bfloat16=True)
         judged.write_bytes(msgspec.json.encode(verdict))
         print(name)
         print_measures(verdict.measures)
@@ -187,7 +188,7 @@ def _lesson(job: Job, stage: StageSettings, unlabelled: list[Row], seed: int) ->
     rows = [row for source, _ in sources for row in source]
     targets, weights = encode_targets(
         rows,
-        class_weights(corpus.posts, loss.class_weight_power, loss.class_weight_limit),
+        class_weights(corpus.posts, stage.class_weight_power, loss.class_weight_limit),
         disputed_loser=job.settings.data.disputed_loser,
         smoothing=loss.smoothing,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.evaluation import by_value, evaluate, fit_temperature, measure, softmax
+from models.evaluation import by_value, evaluate, measure, softmax
 from models.labelled import LabelledPost
 from models.labels import neutral_labels
 from tests.builders import some_labels
@@ -28,14 +28,6 @@ def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
     chances = np.array([[0.9, 0.1]] * 10, np.float32)
     found = measure(["0"] * 6 + ["1"] * 4, chances, ("0", "1"))
     assert found.calibration_error == pytest.approx(0.3, abs=1e-4)
-
-
-def test_temperature_softens_an_overconfident_model() -> None:
-    draw = np.random.default_rng(7)
-    logits = draw.normal(size=(4_000, 3)).astype(np.float32)
-    chances = softmax(logits)
-    truth = [VALUES[draw.choice(3, p=row / row.sum())] for row in chances.astype(float)]
-    assert fit_temperature(truth, 2 * logits, VALUES) == pytest.approx(2.0, rel=0.1)
 
 
 def test_softmax_survives_large_logits() -> None:

@@ -15,7 +15,10 @@ pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 from models.labels import GAPS, NEUTRAL  # noqa: E402
+from models.onnx import OnnxClassifier  # noqa: E402
+from models.torch import TorchClassifier  # noqa: E402
 from models.training import __main__ as command  # noqa: E402
+from models.training import export  # noqa: E402
 from models.training import settings as settings_module  # noqa: E402
 from models.training.measure import Run  # noqa: E402
 
@@ -76,7 +79,7 @@ def arguments(tmp_path: Path) -> list[str]:
     return [part for name, path in given.items() for part in (f"--{name}", str(path))]
 
 
-def test_one_command_trains_teacher_and_student_and_goes_on(
+def test_one_command_trains_and_goes_on_and_another_exports(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["training", *arguments])
@@ -92,7 +95,18 @@ def test_one_command_trains_teacher_and_student_and_goes_on(
     assert again.student == run.student
     assert (tmp_path / "run" / "student-1.pt").stat().st_mtime_ns == before
 
-    with (tmp_path / "data" / "unlabelled.txt").open("a", encoding="utf-8") as file:
+    data, weights = tmp_path / "data", tmp_path / "weights"
+    given = ["--run", str(tmp_path / "run"), "--data", str(data), "--out", str(weights)]
+    monkeypatch.setattr(sys, "argv", ["export", *given])
+    export.main()
+    for backend in (OnnxClassifier, TorchClassifier):
+        classifier = backend(weights)
+        assert classifier.version == "weights"
+        assert classifier.classify(["post word train other"])[0].abstained is None
+        classifier.close()
+
+    monkeypatch.setattr(sys, "argv", ["training", *arguments])
+    with (data / "unlabelled.txt").open("a", encoding="utf-8") as file:
         file.write("\nmore")
     with pytest.raises(SystemExit, match=r"plan\.json"):
         command.main()
