@@ -7,8 +7,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 HOURS ?= 1
+MINUTES ?= 10
 
-.PHONY: help run test check bench soak docs clean
+.PHONY: help run test check bench soak fuzz docs site clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -20,12 +21,13 @@ run: $(VENV)/.run ## See it work: broker, worker, sample day, live page (ARGS="-
 test: $(VENV)/.dev ## Run the test suite (ARGS="-k brands")
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: $(VENV)/.dev ## Lint, types, and generated files that must be current
+check: $(VENV)/.dev ## Lint, types, generated files, licences and known weaknesses
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/python -m docs.generate --check
 	@$(BIN)/python -m deploy.generate --check
+	@$(BIN)/python -m deploy.audit
 
 bench: $(VENV)/.bench ## Measure: overhead, throughput, latency, memory, side by side
 	@$(BIN)/python -m benchmarks $(ARGS)
@@ -34,9 +36,15 @@ soak: $(VENV)/.dev ## Break it on purpose for HOURS (a real cluster of three; ne
 	@$(BIN)/python -m tests.faults --hours $(HOURS) --log soak.jsonl $(ARGS); \
 		status=$$?; $(BIN)/python -m tests.faults.report soak.jsonl; exit $$status
 
+fuzz: $(VENV)/.fuzz ## Feed hostile input for MINUTES to everything that reads what others write
+	@$(BIN)/python -m tests.fuzz --minutes $(MINUTES) $(ARGS)
+
 docs: $(VENV)/.dev ## Regenerate what is generated in docs/, deploy/ and k8s/
 	@$(BIN)/python -m docs.generate
 	@$(BIN)/python -m deploy.generate
+
+site: $(VENV)/.dev ## Build the documentation's site into build/site/html, for reading offline
+	@$(BIN)/python -m docs.site
 
 clean: ## Remove the environment, caches and downloads
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
@@ -61,6 +69,9 @@ $(VENV)/.run: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(call install,.[dev])
+
+$(VENV)/.fuzz: pyproject.toml | $(VENV)/bin/python
+	$(call install,.[dev$(comma)fuzz])
 
 $(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
 	$(call install,.[dev$(comma)torch])

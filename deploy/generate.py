@@ -11,13 +11,14 @@ from pathlib import Path
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from deploy.grafana import DASHBOARDS
-from deploy.kubernetes import rules_manifest, topics_manifest
+from deploy.kubernetes import rules_manifest, topics_manifest, users_manifest
 from docs.generate import bring_up_to_date
 
 ROOT = Path(__file__).parents[1]
 DASHBOARD_FOLDER = ROOT / "deploy" / "grafana" / "dashboards"
 MANIFESTS = {
     ROOT / "k8s" / "kafka" / "topics.yaml": topics_manifest,
+    ROOT / "k8s" / "kafka" / "users.yaml": users_manifest,
     ROOT / "k8s" / "monitoring" / "rules.yaml": rules_manifest,
 }
 

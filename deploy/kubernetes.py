@@ -1,4 +1,4 @@
-"""Kubernetes manifests that repeat what stands elsewhere: topics of the code, rules as a resource.
+"""Kubernetes manifests that repeat what stands elsewhere: topics and rights of the code, and rules.
 
 The topics are those that a worker with the settings of k8s/base would create itself. Declared, they
 are there before it, and it needs no right to create any.
@@ -7,11 +7,13 @@ are there before it, and it needs no right to create any.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
+from pipeline.rights import Role, rights
 from pipeline.settings import Settings, load_settings
 from pipeline.topics import topic_specs
 
@@ -49,6 +51,48 @@ def topics_manifest() -> str:
         for spec in topic_specs(worker_settings())
     ]
     return _GENERATED.format("pipeline/topics.py and k8s/base/gapwatch.toml") + _documents(topics)
+
+
+USERS: Final[Mapping[Role, str]] = {
+    "worker": "gapwatch",
+    "sender": "gapwatch-sender",
+    "reader": "gapwatch-reader",
+    "desk": "gapwatch-desk",
+    "eraser": "gapwatch-eraser",
+    "scaler": "gapwatch-scaler",
+}
+"""Who signs in to the cluster; the topics are created by Strimzi's own operator."""
+
+
+def users_manifest() -> str:
+    """A Strimzi `KafkaUser` for everybody who signs in."""
+    settings = worker_settings()
+    users = [
+        {
+            "apiVersion": "kafka.strimzi.io/v1",
+            "kind": "KafkaUser",
+            "metadata": {"name": name, "labels": {"strimzi.io/cluster": CLUSTER}},
+            "spec": {
+                "authentication": {"type": "scram-sha-512"},
+                "authorization": {
+                    "type": "simple",
+                    "acls": [
+                        {
+                            "resource": {
+                                "type": right.kind,
+                                "name": right.name,
+                                "patternType": "literal",
+                            },
+                            "operations": list(right.operations),
+                        }
+                        for right in rights(role, settings)
+                    ],
+                },
+            },
+        }
+        for role, name in USERS.items()
+    ]
+    return _GENERATED.format("pipeline/rights.py and k8s/base/gapwatch.toml") + _documents(users)
 
 
 def rules_manifest() -> str:

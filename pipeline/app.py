@@ -1,6 +1,6 @@
 """The whole flow, composed: which agent reads what, and what it sends where.
 
-    events ─▶ classify ─▶ mentions ─┬▶ score  ─▶ scores
+    events ─▶ classify ─▶ mentions ─┬▶ score  ─▶ scores, hours
                 │                   └▶ detect ─▶ alerts ─▶ notify ─▶ receivers
                 └▶ rejected
 
@@ -32,17 +32,23 @@ from pipeline.broker.client import client_options
 from pipeline.domain.alerts import decode_state, latest
 from pipeline.domain.buckets import Bucket, further
 from pipeline.domain.deliveries import Delivery, merged
+from pipeline.domain.erasures import Erasures
+from pipeline.domain.privacy import Privacy
 from pipeline.domain.repeats import Block, fuller
 from pipeline.domain.silences import Orders
+from pipeline.ends import Ends
 from pipeline.following import Follower, taker
 from pipeline.metrics import Metrics
 from pipeline.producer import Producer
 from pipeline.progress import Progress
 from pipeline.receivers import Receiver, receiver_from
-from pipeline.records import Acknowledgement, Score, Silence
+from pipeline.records import Acknowledgement, Erasure, Score, Silence
 from pipeline.settings import Settings
 from pipeline.streaming import App, StateTable
+from pipeline.topics import changelog_topic, partitions_of
+from pipeline.web.api import Api
 from pipeline.web.feed import TopicFeed
+from pipeline.web.ingest import Ingest
 from pipeline.web.server import WebServer
 from pipeline.web.view import LiveView
 
@@ -80,7 +86,10 @@ class Worker:
         self._model_thread = ThreadPoolExecutor(CLASSIFYING, thread_name_prefix="model")
         self._receivers: dict[str, Receiver] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self.view = LiveView()
+        # Who is to be forgotten is known before anything is taken in (`_orders_feed`).
+        self._erasures = Erasures()
+        self._privacy = Privacy(self._erasures, settings.privacy.key())
+        self.view = LiveView(self._erasures)
         self._compose()
         self.progress = Progress(self.app, self.metrics, stuck_after=settings.web.stuck_after)
         self.web = WebServer(
@@ -89,12 +98,19 @@ class Worker:
             self.metrics.registry,
             self.progress.health,
             self.progress.ready,
+            Api(
+                self.view,
+                orders=self._orders,
+                write=self._write,
+                links=settings.alerts.links,
+            ),
+            self._ingest,
         )
 
     def _compose(self) -> None:
         settings, app, metrics, producer = self.settings, self.app, self.metrics, self._producer
         partitions = settings.kafka.partitions
-        events = app.chunk_topic(settings.topic("events"), partitions, aligned=True)
+        events = app.chunk_topic(settings.topic("events"), settings.kafka.of_events, aligned=True)
         mentions = app.chunk_topic(settings.topic("mentions"), partitions)
         alerts = app.chunk_topic(settings.topic("alerts"), partitions)
 
@@ -105,6 +121,8 @@ class Worker:
             executor=self._model_thread,
             metrics=metrics,
             partitions=partitions,
+            privacy=self._privacy,
+            ready=lambda: self._orders_feed.caught_up.wait(),
         )
         classify.table = self._table(
             "repeats", msgspec.json.Decoder(Block).decode, fuller, classify.forget_state
@@ -117,6 +135,8 @@ class Worker:
             producer=producer,
             metrics=metrics,
             voices=self._voices,
+            history=self.view.history,
+            history_known=lambda: self._feed.caught_up.is_set(),
             partitions=partitions,
         )
         scores.table = self._table(
@@ -124,8 +144,8 @@ class Worker:
         )
         attach(app, mentions, "score", scores.handle)
 
-        orders = Orders()
-        self._orders = Follower(
+        self._orders = orders = Orders()
+        self._orders_feed = Follower(
             "detect",
             consumer_options=self._options,
             takers={
@@ -133,6 +153,7 @@ class Worker:
                 settings.topic("acknowledgements"): taker(
                     Acknowledgement, orders.hear_acknowledgement
                 ),
+                settings.topic("erasures"): taker(Erasure, self._forget),
             },
         )
         self._detect = detect = Detect(
@@ -141,25 +162,48 @@ class Worker:
             metrics=metrics,
             partitions=partitions,
             orders=orders,
-            ready=self._orders.caught_up.wait,
+            erasures=self._erasures,
+            ready=self._orders_feed.caught_up.wait,
         )
         detect.table = self._table("series", decode_state, latest, detect.forget_state)
         attach(app, mentions, "detect", detect.handle)
 
-        self._notify = notify = Notify(settings, receivers=self._receivers, metrics=metrics)
+        self._notify = notify = Notify(
+            settings, receivers=self._receivers, metrics=metrics, erasures=self._erasures
+        )
         notify.table = self._table(
             "deliveries", msgspec.json.Decoder(Delivery).decode, merged, notify.forget_state
         )
         attach(app, alerts, "notify", notify.handle)
 
+        self._ends = Ends(consumer_options=self._options, topics=app.chunked)
+        app.ends = self._ends.known
+
         self._feed = TopicFeed(
             self.view,
             consumer_options=self._options,
             scores=settings.topic("scores"),
+            hours=settings.topic("hours"),
+            expectations=settings.topic("expectations"),
+            deliveries=changelog_topic(settings, "deliveries"),
             alerts=settings.topic("alerts"),
             mentions=settings.topic("mentions"),
             on_score=self._hear,
         )
+        self._ingest = Ingest(settings, producer=producer, metrics=metrics, privacy=self._privacy)
+
+    async def _write(self, topic: str, key: str, record: msgspec.Struct) -> None:
+        """Write what somebody asked for on the page."""
+        await self._producer.send_keyed(
+            self.settings.topic(topic),
+            self.settings.kafka.partitions,
+            [(key.encode(), msgspec.json.encode(record))],
+        )
+
+    def _forget(self, erasure: Erasure) -> None:
+        self._erasures.hear(erasure)
+        if self._orders_feed.caught_up.is_set():  # else once, for all that stand in the topic
+            self.view.forget_authors()
 
     def _hear(self, score: Score) -> None:
         self._voices.hear(score)
@@ -175,7 +219,7 @@ class Worker:
         return StateTable(
             self.app,
             name=name,
-            partitions=self.settings.kafka.partitions,
+            partitions=partitions_of(self.settings, name),
             producer=self._producer,
             decode=decode,
             encode=msgspec.json.Encoder().encode,
@@ -196,12 +240,15 @@ class Worker:
         await self.web.start()
         await self._producer.start()
         await self._feed.start()
-        await self._orders.start()
+        await self._orders_feed.start()
+        await self._ends.start()
+        self._tasks = [asyncio.create_task(self._heed_erasures())]
         await self._notify.start(self.app.crash)
         await self.app.start()
-        self._tasks = [
+        self._tasks += [
             asyncio.create_task(self._every(settings.score.publish_every, self._scores.publish)),
             asyncio.create_task(self._every(SETTLE_SECONDS, self._detect.settle)),
+            asyncio.create_task(self._every(SETTLE_SECONDS, self._notify.forget_authors)),
             asyncio.create_task(self._every(SETTLE_SECONDS, self._show)),
         ]
 
@@ -210,10 +257,12 @@ class Worker:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._ingest.close()
         await self._notify.stop()
         await self.app.stop()
         await self._feed.stop()
-        await self._orders.stop()
+        await self._orders_feed.stop()
+        await self._ends.stop()
         await self._producer.stop()
         await self.web.stop()
         for receiver in self._receivers.values():
@@ -226,6 +275,12 @@ class Worker:
         """What stopped the worker, if anything did."""
         reason: BaseException | None = self.app.crash_reason if self.app.crashed else None
         return reason
+
+    async def _heed_erasures(self) -> None:
+        """Once it is known who is to be forgotten, show them no more and take events over HTTP."""
+        await self._orders_feed.caught_up.wait()
+        self.view.forget_authors()
+        self._ingest.open()
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         """Do `work` again and again; its failure is the worker's."""
@@ -277,9 +332,10 @@ def new_app(settings: Settings) -> App:
         broker_commit_interval=1.0,
         consumer_auto_offset_reset="earliest",
         topic_disable_leader=True,
+        topic_allow_declare=False,  # they exist (`pipeline.topics`), and asking takes a right
         topic_partitions=kafka.partitions,
         topic_replication_factor=kafka.replication,
-        table_standby_replicas=0,
+        table_standby_replicas=kafka.standby_replicas,
         stream_recovery_delay=0.0,
         web_enabled=False,
         store="memory://",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -41,6 +42,10 @@ READY_SECONDS: Final = 90.0
 DRAIN_SECONDS: Final = 20.0
 
 
+_DECIDED: Final = ("GAPWATCH_KAFKA__", "GAPWATCH_BRANDS_FILE", "GAPWATCH_CONFIG")
+"""Variables of what the demo decides itself: its broker and brands are its own."""
+
+
 class DemoError(Exception):
     """The demo cannot go on; the message says why."""
 
@@ -48,6 +53,9 @@ class DemoError(Exception):
 def run_demo(*, speed: float, port: int, kafka: str | None, once: bool) -> int:
     """Run the demo until Ctrl-C (or the day's end with `once`); returns the exit code."""
     console = Console(highlight=False)
+    for name in [name for name in os.environ if name.startswith(_DECIDED)]:
+        console.print(f"  {escape(name)} is left aside: the demo has its own")
+        del os.environ[name]
     with ExitStack() as stack:
         try:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gapwatch-demo-")))
@@ -119,9 +127,11 @@ class _Demo:
             self._note("stopped")
 
     def _settings(self, kafka: KafkaSettings, hook: str) -> Settings:
+        port = self._port or free_port()
         return Settings(
             kafka=kafka,
-            web={"port": self._port or free_port()},
+            web={"port": port},
+            alerts={"page_url": f"http://127.0.0.1:{port}/"},
             receivers=[
                 {
                     "name": "demo",
@@ -153,6 +163,9 @@ session_timeout = {kafka.session_timeout}
 
 [web]
 port = {settings.web.port}
+
+[alerts]
+page_url = {json.dumps(settings.alerts.page_url)}
 
 [[receivers]]
 name = {json.dumps(receiver.name)}

@@ -33,6 +33,9 @@ _CONSUMER: Final[dict[str, Any]] = {
     "max_partition_fetch_bytes": 256 * 1024,
 }
 
+NO_RECORD: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding raises where a value is no record; the last where it is nested without end."""
+
 Taker = Callable[[bytes], None]
 
 _Record = TypeVar("_Record", bound=msgspec.Struct)
@@ -196,7 +199,7 @@ class Follower:
                     continue
                 try:
                     self._takers[tp.topic](record.value)
-                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                except NO_RECORD as error:
                     place = f"{tp.topic}[{tp.partition}] offset {record.offset}"
                     log.warning("%s skips %s: %s", self._who, place, error)
 

@@ -45,6 +45,11 @@ class Metrics:
             "Events dropped because their id came before in another record.",
             registry=registry,
         )
+        self.erased = Counter(
+            "gapwatch_erased",
+            "Events not taken in because their author is to be forgotten.",
+            registry=registry,
+        )
         self.mentions = Counter(
             "gapwatch_mentions",
             "Mentions sent to the mentions topic.",
@@ -162,6 +167,30 @@ class Metrics:
             "gapwatch_receiver_disabled",
             "1 where a receiver said that it is gone; nothing is sent until a restart.",
             ["receiver"],
+            registry=registry,
+        )
+        self.ingest_requests = Counter(
+            "gapwatch_ingest_requests",
+            "Requests that brought events over HTTP, by the token's name and the answer's status.",
+            ["client", "code"],
+            registry=registry,
+        )
+        self.ingest_events = Counter(
+            "gapwatch_ingest_events",
+            "Events that came over HTTP: `accepted`, `rejected`, or `erased` with their author.",
+            ["client", "outcome"],
+            registry=registry,
+        )
+        self.ingest_bytes = Gauge(
+            "gapwatch_ingest_bytes",
+            "Bytes of bodies in work, uncompressed.",
+            registry=registry,
+        )
+        self.ingest_seconds = Histogram(
+            "gapwatch_ingest_seconds",
+            "From a request that brings events to its answer.",
+            ["client"],
+            buckets=_SECONDS,
             registry=registry,
         )
         self.lag = Gauge(

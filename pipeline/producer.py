@@ -59,26 +59,31 @@ class Producer:
         topic: str,
         partition: int,
         records: Iterable[tuple[bytes | None, bytes | None]],
-    ) -> None:
+    ) -> list[range]:
         """Send (key, value) records to one partition, in order, and wait for confirmation.
+
+        Returns:
+            The offsets they have, batch by batch; negative ones where the broker cannot tell.
 
         Raises:
             ProduceError: A batch was not confirmed; those before it were, those after not sent.
         """
         assert self._producer is not None, "Producer.start() comes first"
         batch = self._producer.create_batch()
+        offsets: list[range] = []
         filled = False
         try:
             for key, value in records:
                 if batch.append(key=key, value=value, timestamp=None) is None:
-                    await self._deliver(batch, topic, partition)
+                    offsets.append(await self._deliver(batch, topic, partition))
                     batch = self._producer.create_batch()
                     batch.append(key=key, value=value, timestamp=None)
                 filled = True
             if filled:
-                await self._deliver(batch, topic, partition)
+                offsets.append(await self._deliver(batch, topic, partition))
         except KafkaError as error:
             raise ProduceError(f"{topic}[{partition}]: not confirmed: {error}") from error
+        return offsets
 
     async def send_keyed(
         self, topic: str, partitions: int, records: Sequence[tuple[bytes, bytes | None]]
@@ -90,8 +95,9 @@ class Producer:
         for partition, part in by_partition.items():
             await self.send(topic, partition, part)
 
-    async def _deliver(self, batch: Any, topic: str, partition: int) -> None:
+    async def _deliver(self, batch: Any, topic: str, partition: int) -> range:
         assert self._producer is not None
         batch.close()
         confirmed = await self._producer.send_batch(batch, topic, partition=partition)
-        await confirmed
+        first: int = (await confirmed).offset
+        return range(first, first + batch.record_count())

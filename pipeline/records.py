@@ -124,7 +124,7 @@ RejectReason = Literal["not_utf8", "not_json", "invalid", "too_early", "too_larg
 """Why an event could not be processed.
 
 `not_utf8`, `not_json`: the bytes; `invalid`: a field is missing, of a wrong type or out of bounds;
-`too_early`: published further ahead of the clock than allowed; `too_large`: the record is over
+`too_early`: published further after it came in than allowed; `too_large`: the record is over
 the size limit; `nothing_said`: neither text nor type.
 """
 
@@ -132,7 +132,12 @@ the size limit; `nothing_said`: neither text nor type.
 class Rejected(Struct, frozen=True, omit_defaults=True):
     """A dead letter: the event whole, and why. Key of its topic: the event's key.
 
-    Exactly one of `event` (its bytes as text) and `event_base64` (where they are not UTF-8) is set.
+    One of `event` (its bytes as text) and `event_base64` (where they are not UTF-8) is set; none
+    where privacy has it that what was sent is not kept.
+
+    Attributes:
+        topic, partition, offset: Where it came from. Of what came over HTTP: `http:` and the name
+            of the token, -1, and its line or place in the body, from 1.
     """
 
     reason: RejectReason
@@ -193,10 +198,54 @@ class Score(Struct, frozen=True):
     share_of_voice: float | None
 
 
+class GapCount(Struct, frozen=True, omit_defaults=True):
+    """Mentions of a touchpoint, and of those the ones below and above expectation."""
+
+    mentions: int
+    below: int = 0
+    above: int = 0
+
+
+class Hour(Struct, frozen=True, omit_defaults=True):
+    """What was said of a brand in one hour of event time. Key of its topic: `brand|hour number`.
+
+    Sums, so that the score of any hours together follows from theirs: over 24 hours it is, to the
+    last digit, what was published at their end.
+
+    Attributes:
+        start: Its first moment.
+        weight, weight_squared: Σw and Σw² over its mentions (see `Mention.weight`), in millionths
+            and their squares.
+        promoter, detractor: Σw over promoters and detractors, in millionths.
+        authors: Distinct authors in it.
+        stages: Mentions by engagement stage; stages without any are left out.
+        gaps: By touchpoint (`none` where none is named); those without mentions are left out.
+    """
+
+    brand: str
+    start: Instant
+    mentions: int = 0
+    weight: int = 0
+    weight_squared: int = 0
+    promoter: int = 0
+    detractor: int = 0
+    authors: int = 0
+    suggestions: int = 0
+    stages: dict[str, int] = msgspec.field(default_factory=dict)
+    gaps: dict[str, GapCount] = msgspec.field(default_factory=dict)
+
+
+def hour_key(brand: str, start: datetime) -> bytes:
+    """The key of a record about a brand's hour."""
+    return f"{brand}|{int(start.timestamp()) // 3600}".encode()
+
+
 class Post(Struct, frozen=True, omit_defaults=True):
     """A post shown beside an alert. Everything in it is the author's: escape before showing.
 
     Attributes:
+        author: The name shown, or the id where there is no name.
+        source, author_id: As in the event: by these an author's posts are found again.
         alike: Further posts that say nearly the same and are not shown.
     """
 
@@ -207,6 +256,8 @@ class Post(Struct, frozen=True, omit_defaults=True):
     followers: int = 0
     url: str | None = None
     alike: int = 0
+    source: str = ""
+    author_id: str = ""
 
 
 class Term(Struct, frozen=True):
@@ -220,6 +271,23 @@ class Term(Struct, frozen=True):
     text: str
     posts: int
     distinction: float
+
+
+class Expectation(Struct, frozen=True, omit_defaults=True):
+    """What the detector expects of a brand's hour as it begins. Key: `brand|hour number`.
+
+    Attributes:
+        start: The hour's first moment.
+        below: Mentions below expectation that its past leads to expect, by touchpoint and for
+            `all`; touchpoints nobody complained of yet are left out.
+        terms: What set the latest mentions below expectation apart from the brand's ordinary talk,
+            the strongest first.
+    """
+
+    brand: str
+    start: Instant
+    below: dict[str, float] = msgspec.field(default_factory=dict)
+    terms: tuple[Term, ...] = ()
 
 
 class Curve(Struct, frozen=True):
@@ -242,6 +310,26 @@ AlertKind = Literal["gap", "delight", "score", "rival"]
 of the advocacy score; `rival`, talk of a rival falling short."""
 
 AlertStatus = Literal["firing", "escalated", "resolved"]
+
+TURNS_KEPT: Final = 40
+"""Turns of an alert that are told; of more, the first and the latest."""
+
+
+class Turn(Struct, frozen=True, omit_defaults=True):
+    """A turn in the life of an alert.
+
+    Attributes:
+        at: Event time.
+        what: The status it took on, or `silenced`, `heard` (no longer silenced), `acknowledged`.
+        seen, severity: As they were then.
+        by: The silence's id, `cool-down` or `limit`; or who has taken it on.
+    """
+
+    at: Instant
+    what: Literal["firing", "escalated", "resolved", "silenced", "heard", "acknowledged"]
+    seen: int = 0
+    severity: int = 1
+    by: str | None = None
 
 
 class Alert(Struct, frozen=True, omit_defaults=True):
@@ -277,6 +365,7 @@ class Alert(Struct, frozen=True, omit_defaults=True):
             `cool-down` (too soon after one like it) or `limit` (too many messages this hour).
         acknowledged: Who has taken it on, if anyone has.
         rival: Name of the rival it is about (kind `rival`).
+        turns: How it came to stand so, oldest first.
         cold: True while the brand's history is short and the expectation rests on a prior.
     """
 
@@ -314,6 +403,7 @@ class Alert(Struct, frozen=True, omit_defaults=True):
     silenced: str | None = None
     acknowledged: str | None = None
     rival: str | None = None
+    turns: tuple[Turn, ...] = ()
 
 
 Name = Annotated[str, Meta(min_length=1, max_length=100)]
@@ -352,13 +442,34 @@ class Acknowledgement(Struct, frozen=True, omit_defaults=True):
     comment: Comment = ""
 
 
+class Erasure(Struct, frozen=True, omit_defaults=True):
+    """An author who is to be forgotten. Key of its topic: `id`.
+
+    It does not say who that is: it holds hashes, by which the author's posts are recognised.
+
+    Attributes:
+        id: Hash of the author (`domain/erasures.py`).
+        at: Since when.
+        by: Who saw to it.
+        also: Hash of the author's pseudonym, where there are pseudonyms.
+    """
+
+    id: Annotated[str, Meta(min_length=1, max_length=64)]
+    at: Instant
+    by: Name
+    also: str | None = None
+
+
 RECORDS: Final[dict[str, type[Struct]]] = {
     "events": Event,
     "mentions": Mention,
     "scores": Score,
+    "hours": Hour,
+    "expectations": Expectation,
     "alerts": Alert,
     "silences": Silence,
     "acknowledgements": Acknowledgement,
+    "erasures": Erasure,
     "rejected": Rejected,
 }
 """Topic (without prefix) to the type it carries."""

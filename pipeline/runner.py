@@ -13,12 +13,16 @@ import uvloop
 
 from models.classifier import Classifier
 from pipeline.app import Worker
-from pipeline.broker import BrokerError
+from pipeline.broker import BrokerAwayError, BrokerError
+from pipeline.broker.allowed import require_rights
 from pipeline.broker.client import wait_for_broker
+from pipeline.rights import rights
 from pipeline.settings import Settings
+from pipeline.streaming import StateError
 from pipeline.topics import create_topics
 from pipeline.watchdog import Watchdog
-from pipeline.web.server import WebError
+from pipeline.web import WebError
+from pipeline.web.access import check_access
 
 log = logging.getLogger("gapwatch")
 
@@ -29,6 +33,9 @@ EXIT_UNUSABLE: Final = 2
 SWITCH_SECONDS: Final = 0.0005
 """How long a thread may hold the interpreter while another waits. A model thread is back from ONNX
 Runtime every few milliseconds; at Python's 5 ms it would stand as long behind the event loop."""
+
+AGAIN_SECONDS: Final = 2.0
+"""Between two tries to begin with a broker that went away."""
 
 STOP_SECONDS: Final = 50.0
 """How long a stop may take: longer than finishing and committing what is at hand ever should."""
@@ -77,6 +84,7 @@ async def _run(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     try:
+        check_access(settings.web)  # before a broker is waited for
         prepared = await _or_stop(_prepare(settings, say), stop)
         if not prepared:
             return 0
@@ -101,6 +109,9 @@ async def _run(
         say(f"cannot start: {error}")
         return EXIT_UNUSABLE
     reason = worker.crash_reason
+    if isinstance(reason, StateError):
+        say(f"cannot go on: {reason}")
+        return EXIT_UNUSABLE
     if reason is not None:
         say(f"stopped by an error: {reason}")
         return EXIT_CRASHED
@@ -118,7 +129,21 @@ async def _watch(worker: Worker, watchdog: Watchdog) -> None:
 
 
 async def _prepare(settings: Settings, say: Callable[[str], None]) -> None:
+    """See to broker, rights and topics, however long the broker is away."""
+    while True:
+        try:
+            return await _prepare_once(settings, say)
+        except BrokerAwayError as error:
+            say(f"{error}; trying again")
+            await asyncio.sleep(AGAIN_SECONDS)
+
+
+async def _prepare_once(settings: Settings, say: Callable[[str], None]) -> None:
     await wait_for_broker(settings.kafka, say=say, timeout=None)
+    needed = rights("worker", settings)
+    if settings.ingest.tokens or settings.ingest.token_files:
+        needed += rights("ingest", settings)
+    await require_rights(settings, needed)
     await create_topics(settings, say=say)
 
 

@@ -43,6 +43,7 @@ from pipeline.receivers.settings import ReceiverSettings
 from pipeline.records import AlertKind
 from pipeline.section import Key
 from pipeline.section import Section as _Section
+from pipeline.sources.files import MAX_LINE
 
 CONFIG_ENV: Final = "GAPWATCH_CONFIG"
 """Names the TOML file where `--config` does not."""
@@ -50,6 +51,42 @@ CONFIG_ENV: Final = "GAPWATCH_CONFIG"
 
 class SettingsError(Exception):
     """Settings that cannot be used; the message names each setting, its value and what is meant."""
+
+
+SHORTEST_TOKEN: Final = 16
+SHORTEST_KEY: Final = 32
+"""Characters of a token, and of a key from which nobody must ever find back: fewer can be tried."""
+
+
+def read_secret(name: str, value: SecretStr | None, path: Path | None, *, least: int) -> str | None:
+    """A secret given as itself or as the file that holds it; None where it is not given.
+
+    Args:
+        name: The setting's, for what is said; with `_file` it names the file.
+        least: Fewest characters.
+
+    Raises:
+        SettingsError: Both are given, the file cannot be read, or the secret is too short. Nothing
+            of it is in the message.
+    """
+    if value is not None and path is not None:
+        raise SettingsError(f"{name}: is given as itself and as a file; give one of the two")
+    if path is not None:
+        try:
+            secret = path.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise SettingsError(f"{name}: {path} cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise SettingsError(f"{name}: {path} is not UTF-8 text") from None
+    elif value is not None:
+        secret = value.get_secret_value()
+    else:
+        return None
+    if len(secret) < least or not secret.isascii() or not secret.isprintable():
+        raise SettingsError(
+            f"{name}: must be {least} or more ASCII characters (`openssl rand -hex 32` makes one)"
+        )
+    return secret
 
 
 class KafkaSettings(_Section):
@@ -62,24 +99,37 @@ class KafkaSettings(_Section):
         "gapwatch", pattern=r"^[A-Za-z0-9._-]{1,100}$", description="Topics are `PREFIX.events` …"
     )
     partitions: int = Field(8, ge=1, le=1024, description="Partitions of each topic.")
+    events_partitions: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="Of the events topic, once it has been given more (`gapwatch topics grow`).",
+    )
     replication: int = Field(3, ge=1, le=7, description="Replicas of each partition.")
     min_insync_replicas: int = Field(2, ge=1, le=7, description="Replicas that must confirm.")
     retention_hours: int = Field(
         7 * 24, ge=1, description="How long events, mentions and rejected are kept."
     )
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
-    sasl_username: str | None = None
-    sasl_password: SecretStr | None = None
-    sasl_password_file: Path | None = None
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="`SSL`: TLS; `SASL`: with a user and a password."
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="How the password is shown to the brokers."
+    )
+    sasl_username: str | None = Field(None, description="The user, with SASL.")
+    sasl_password: SecretStr | None = Field(None, description="Its password.")
+    sasl_password_file: Path | None = Field(None, description="File holding the password.")
     ssl_cafile: Path | None = Field(None, description="CA bundle; the system's when absent.")
-    ssl_certfile: Path | None = None
-    ssl_keyfile: Path | None = None
+    ssl_certfile: Path | None = Field(None, description="A certificate of the worker's own.")
+    ssl_keyfile: Path | None = Field(None, description="The key that goes with it.")
     idempotent: bool = Field(
         True, description="Idempotent producer. Off only for brokers without it (the embedded)."
     )
     session_timeout: float = Field(
         10.0, gt=0, le=300, description="Seconds without a heartbeat until a worker is given up."
+    )
+    standby_replicas: int = Field(
+        0, ge=0, le=3, description="Other workers that keep a copy of a worker's state."
     )
 
     @model_validator(mode="after")
@@ -97,6 +147,11 @@ class KafkaSettings(_Section):
                 f"replication ({self.replication}): no write could ever be confirmed"
             )
         return self
+
+    @property
+    def of_events(self) -> int:
+        """Partitions of the events topic."""
+        return self.events_partitions or self.partitions
 
     def password(self) -> str | None:
         """The SASL password, read now from its file if it is given as one."""
@@ -127,9 +182,11 @@ class IntakeSettings(_Section):
     """What is accepted as an event."""
 
     max_ahead: float = Field(
-        300.0, ge=0, description="Seconds an event may be published ahead of the clock."
+        300.0, ge=0, description="Seconds an event may be published after it came in."
     )
-    max_event_bytes: int = Field(512 * 1024, ge=1024, le=16 * 2**20)
+    max_event_bytes: int = Field(
+        512 * 1024, ge=1024, le=16 * 2**20, description="Larger events are rejected."
+    )
     repeats_kept: int = Field(
         1_000_000, ge=0, description="Event ids remembered a worker, for 24 h at most."
     )
@@ -218,10 +275,21 @@ class AlertSettings(_Section):
 
 
 class WebSettings(_Section):
-    """Where the worker serves its page, metrics and health."""
+    """Where the worker serves its page, metrics and health, and to whom."""
 
     host: str = Field("127.0.0.1", description="Address to listen on; loopback unless set.")
     port: int = Field(8600, ge=0, le=65535, description="0 picks a free port.")
+    token: SecretStr | None = Field(
+        None, description="Asked of people and machines for the page and all data."
+    )
+    token_file: Path | None = Field(None, description="File holding the token, read at the start.")
+    open: bool = Field(
+        False, description="Permit an address beyond loopback without a token: anyone may look."
+    )
+    open_metrics: bool = Field(False, description="Permit `/metrics` without the token.")
+    session_hours: float = Field(
+        12.0, gt=0, le=24 * 366, description="How long a browser stays signed in."
+    )
     stuck_after: float = Field(
         60.0, gt=0, description="Seconds with events waiting and none moving: unhealthy."
     )
@@ -229,12 +297,78 @@ class WebSettings(_Section):
         120.0, gt=0, description="Seconds unhealthy until the worker ends, to be started again."
     )
 
+    def secret(self) -> str | None:
+        """The token, read now from its file if it is given as one; None where none is asked for.
+
+        Raises:
+            SettingsError: It cannot be read, or is too short to be one.
+        """
+        return read_secret("web.token", self.token, self.token_file, least=SHORTEST_TOKEN)
+
+
+class IngestSettings(_Section):
+    """Events over HTTP, `POST /api/events`; off unless there is a token."""
+
+    tokens: dict[Key, SecretStr] = Field(
+        default_factory=dict, description="By name of who sends: metrics and records show the name."
+    )
+    token_files: dict[Key, Path] = Field(
+        default_factory=dict, description="Files holding tokens, by name; read at the start."
+    )
+    max_body_bytes: int = Field(
+        8 * 2**20, ge=1024, le=MAX_LINE, description="Largest body, uncompressed."
+    )
+    max_in_flight_bytes: int = Field(
+        64 * 2**20, ge=1024, description="Of all bodies in work at once; what is above waits."
+    )
+    timeout: float = Field(
+        30.0, gt=0, le=600, description="Seconds for a body to come, and again to be confirmed."
+    )
+
+    def secrets(self) -> dict[str, str]:
+        """The tokens by name, read now from their files where they are given as such.
+
+        Raises:
+            SettingsError: One cannot be read, or is too short to be one.
+        """
+        found = {
+            name: read_secret(
+                f"ingest.tokens.{name}",
+                self.tokens.get(name),
+                self.token_files.get(name),
+                least=SHORTEST_TOKEN,
+            )
+            for name in {**self.tokens, **self.token_files}
+        }
+        return {name: secret for name, secret in found.items() if secret is not None}
+
+
+class PrivacySettings(_Section):
+    """What is kept of the authors of posts."""
+
+    pseudonym_key: SecretStr | None = Field(
+        None, description="Authors are kept under a name that is made with this key, not theirs."
+    )
+    pseudonym_key_file: Path | None = Field(
+        None, description="File holding the key, read at the start."
+    )
+
+    def key(self) -> str | None:
+        """The key, read now from its file if it is given as one; None where authors keep theirs.
+
+        Raises:
+            SettingsError: It cannot be read, or is too short to be one.
+        """
+        return read_secret(
+            "privacy.pseudonym_key", self.pseudonym_key, self.pseudonym_key_file, least=SHORTEST_KEY
+        )
+
 
 class BrandSettings(_Section):
     """One brand to listen for."""
 
     key: Key = Field(description="Stable short name, in topics and metrics.")
-    name: str = Field(min_length=1, max_length=100)
+    name: str = Field(min_length=1, max_length=100, description="As people write and read it.")
     aliases: tuple[str, ...] = Field((), description="Words that name it; `name` is one already.")
     handles: tuple[str, ...] = Field((), description="`@handle`.")
     hashtags: tuple[str, ...] = Field((), description="`#tag`.")
@@ -262,6 +396,8 @@ class Settings(BaseSettings):
     score: ScoreSettings = ScoreSettings()
     alerts: AlertSettings = AlertSettings()
     web: WebSettings = WebSettings()
+    ingest: IngestSettings = IngestSettings()
+    privacy: PrivacySettings = PrivacySettings()
     group: str = Field(
         "gapwatch", pattern=r"^[A-Za-z0-9._-]{1,100}$", description="Consumer group of the workers."
     )
@@ -384,7 +520,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path}: is not TOML: {error}") from None
 
 
-_SECRET_PARTS: Final = ("password", "url", "secret", "token", "receivers")
+_SECRET_PARTS: Final = ("password", "url", "secret", "token", "pseudonym", "receivers")
 
 
 def _explain(detail: ErrorDetails) -> str:
@@ -404,7 +540,11 @@ def _explain(detail: ErrorDetails) -> str:
         return f"{name}.kind = {detail['ctx']['tag']!r}: should be one of {', '.join(_KINDS)}"
     value = detail["input"]
     named = next((part for part in reversed(location) if isinstance(part, str)), "")
-    if isinstance(value, dict | list | tuple) or any(part in named for part in _SECRET_PARTS):
+    if (
+        isinstance(value, dict | list | tuple)
+        or "tokens" in location  # each stands under its own name
+        or any(part in named for part in _SECRET_PARTS)
+    ):
         return f"{name}: {message}"
     return f"{name} = {value!r}: {message}"
 

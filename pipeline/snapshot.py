@@ -11,7 +11,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from pipeline.broker import BrokerError
+from pipeline.broker.allowed import require_rights
 from pipeline.broker.client import client_options
+from pipeline.rights import Right
 from pipeline.settings import Settings
 from pipeline.topics import changelog_topic
 
@@ -48,7 +50,17 @@ async def read_state(
     return list(found.values())
 
 
+async def read_versions(settings: Settings, table: str, kind: type[T]) -> list[T]:
+    """Every version of every value that stands in a table's changelog, as workers would find it.
+
+    Raises:
+        BrokerError: As `read_compacted`.
+    """
+    return list((await _read_topic(settings, changelog_topic(settings, table), kind)).values())
+
+
 async def _read_topic(settings: Settings, name: str, kind: type[T]) -> dict[bytes, T]:
+    await require_rights(settings, [Right("topic", name, ("Read",))])
     consumer = AIOKafkaConsumer(
         **client_options(settings.kafka),
         group_id=None,

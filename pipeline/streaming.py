@@ -14,18 +14,20 @@ import asyncio
 import logging
 import secrets
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from operator import itemgetter
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import faust
+from aiokafka.errors import IllegalStateError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, EventT, Message
 from mode.utils.futures import notify
 
 from pipeline.producer import Producer
+from pipeline.values import Values
 
 T = TypeVar("T")
 
@@ -42,10 +44,21 @@ CHUNKS_IN_HAND: Final = 2
 CHUNK_SPAN_MS: Final = 60_000
 """Records of a chunk were written within so long: partitions are never further apart."""
 
+RESTORE_RECORDS: Final = 10_000
+"""Changelog records fetched at once, at most: they wait for nothing but being taken in."""
+
+STATE_FORMAT: Final = 1
+"""Raised with a change of state that earlier versions would misread. A field added at the end of a
+value is none: they ignore it, and read a value without it as one with its default."""
+
 UNBOUNDED: Final = 2**30
 
 DRAIN_SECONDS: Final = 20.0
 """How long a stop or a rebalance waits for the chunk at hand."""
+
+
+class StateError(Exception):
+    """State of a newer version, which this one would misread."""
 
 
 class Record(Protocol):
@@ -111,6 +124,8 @@ class FairConsumerThread(driver.AIOKafkaConsumerThread):
             if not open_partitions:
                 await asyncio.sleep(ROOM_SECONDS)
                 return {}
+        if all(tp.topic in self.app.changelogs for tp in open_partitions):
+            max_records = RESTORE_RECORDS
         aligned = [tp for tp in open_partitions if tp.topic in self.app.aligned]
         if not aligned or max_records is None:
             records: dict[TP, list[Any]] = await fetch(
@@ -183,7 +198,7 @@ class ChunkConsumer(driver.Consumer):
                 return
             if active is None or tp in active or tp in self._buffered_partitions:
                 self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
-                if isinstance(message.value, Chunk):
+                if tp.topic in self.app.chunked:
                     self._hand_out(tp, message)
                 yield tp, message
 
@@ -192,18 +207,25 @@ class ChunkConsumer(driver.Consumer):
 
         Each comes with the time it was written (milliseconds), never earlier than the one before.
         """
+        if tp.topic in self.app.changelogs:
+            if batch:
+                yield 0, self._as_message(tp, batch)
+            return
         if tp.topic not in self.app.chunked:
             for record in batch:
                 yield 0, self._to_message(tp, record)
             return
         since = 0
         for part in _within(CHUNK_SPAN_MS, self._in_sequence(tp, batch)):
-            # Faust moves its read position by a message's offset: the last one's.
-            message = self._to_message(tp, part[-1])
-            message.key = None
-            message.value = Chunk(tp.topic, tp.partition, part)
             since = max(since, part[0].timestamp)
-            yield since, message
+            yield since, self._as_message(tp, part)
+
+    def _as_message(self, tp: TP, part: Sequence[Any]) -> Message:
+        # Faust moves its read position by a message's offset: the last one's.
+        message: Message = self._to_message(tp, part[-1])
+        message.key = None
+        message.value = Chunk(tp.topic, tp.partition, part)
+        return message
 
     def _in_sequence(self, tp: TP, batch: Sequence[Any]) -> Sequence[Any]:
         """The records of `batch` that follow what was handed out last; none if some are missing.
@@ -308,7 +330,12 @@ class ChunkConsumer(driver.Consumer):
         self._next.clear()
         self._gaps.clear()
         self._tails.clear()
-        await super().perform_seek()
+        try:
+            await super().perform_seek()
+        except IllegalStateError:
+            # Partitions left meanwhile: the next rebalance is under way, and seeks at its end.
+            # Until then nothing is handed out.
+            return
         chunked = {tp for tp in self.assignment() if tp.topic in self.app.chunked}
         following = {tp: self._committed_offset.get(tp) for tp in chunked}
         new = [tp for tp, offset in following.items() if offset is None]
@@ -335,8 +362,9 @@ class ChunkConsumer(driver.Consumer):
         waiting = {}
         for tp in self.assignment():
             if tp.topic in self.app.chunked:
-                end = self.highwater(tp)
-                if end is not None:
+                fetched, asked = self.highwater(tp), self.app.ends.get(tp)
+                if fetched is not None or asked is not None:
+                    end = max(fetched or 0, asked or 0)
                     waiting[tp] = max(0, end - self._positions.get(tp, 0))
         return waiting
 
@@ -363,10 +391,18 @@ class App(faust.App):
 
     chunked: set[str]
     aligned: set[str]
+    changelogs: set[str]
+    ends: Mapping[TP, int]
+    """Where partitions end, as far as somebody has asked."""
+    unfit: bool
+    """Whether it has met state that it must not work with."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.chunked = set()
         self.aligned = set()
+        self.changelogs = set()
+        self.ends = {}
+        self.unfit = False
         self._in_work = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -437,7 +473,8 @@ class App(faust.App):
     @property
     def settled(self) -> bool:
         """Whether no rebalance is under way, and the last one's state is restored."""
-        return not self.rebalancing and self.tables.recovery.completed.is_set()
+        restored = self.tables.recovery.completed.is_set()
+        return not self.rebalancing and restored and not self.unfit
 
     @property
     def ready(self) -> bool:
@@ -448,8 +485,9 @@ class App(faust.App):
 class StateTable(faust.Table, Generic[T]):
     """An agent's state: values by key, apart for each partition, restored from a changelog topic.
 
-    The values are live objects that the agent may change; `write` makes the changes durable. Only
-    partitions assigned to this worker are held.
+    The values are live objects that the agent may change; `write` makes the changes durable. Held
+    are partitions assigned to this worker; those it keeps a copy of, as a standby for another
+    worker, are not seen until they are its own.
 
     A worker that lost its partitions without knowing (stopped, or cut off) may still write when it
     comes back. So nobody overwrites another's record: each assignment of a partition writes under
@@ -476,25 +514,38 @@ class StateTable(faust.Table, Generic[T]):
                 not matter how often and in which order versions are merged.
             on_change: Called when state was dropped or restored.
         """
-        self._states: dict[int, dict[bytes, T]] = defaultdict(dict)
+        self._states: dict[int, Values[T]] = defaultdict(lambda: Values(decode, merge))
         self._versions: dict[int, dict[bytes, tuple[bytes, ...]]] = defaultdict(dict)
         self._writers: dict[int, bytes] = {}
+        self._read: dict[int, int] = {}
+        self._standby: set[int] = set()
         self._producer = producer
-        self._decode = decode
         self._encode = encode
-        self._merge = merge
         self._on_change = on_change or (lambda: None)
-        super().__init__(app, name=name, partitions=partitions, key_type=bytes, value_type=bytes)
+        self._failing: asyncio.Future[None] | None = None
+        super().__init__(
+            app,
+            name=name,
+            partitions=partitions,
+            key_type=bytes,
+            value_type=bytes,
+            recovery_buffer_size=2,  # in chunks; 1 would have Faust read on for ever
+        )
         app.tables.add(self)
+        app.changelogs.add(self.changelog_topic_name)
 
-    def of(self, partition: int) -> dict[bytes, T]:
+    def of(self, partition: int) -> Values[T]:
         """The live values of a partition, by key."""
         return self._states[partition]
 
     @property
-    def held(self) -> dict[int, dict[bytes, T]]:
-        """All partitions held, with their values."""
-        return self._states
+    def held(self) -> Mapping[int, Values[T]]:
+        """All partitions assigned to this worker, with their values."""
+        return {
+            partition: values
+            for partition, values in self._states.items()
+            if partition not in self._standby
+        }
 
     async def write(self, partition: int, keys: Iterable[bytes]) -> None:
         """Make the present values of `keys` durable; keys without a value are deleted.
@@ -505,37 +556,84 @@ class StateTable(faust.Table, Generic[T]):
         state, versions = self._states[partition], self._versions[partition]
         writer = self._writers.get(partition)
         if writer is None:
-            writer = self._writers[partition] = secrets.token_hex(4).encode()
+            token = secrets.token_hex(4)
+            name = token if STATE_FORMAT == 1 else f"{STATE_FORMAT}.{token}"
+            writer = self._writers[partition] = name.encode()
+        mine = (writer,)
         changes: list[tuple[bytes | None, bytes | None]] = []
         for key in keys:
-            mine = b"%s@%s" % (key, writer)
             known = versions.pop(key, ())
             if key in state:
-                changes.append((mine, self._encode(state[key])))
+                changes.append((_version(key, writer), self._encode(state[key])))
                 # What was known of others' versions is in this one. It goes after it, never before.
-                changes += [(version, None) for version in known if version != mine]
-                versions[key] = (mine,)
+                changes += [(_version(key, other), None) for other in known if other != writer]
+                versions[key] = mine
             else:
-                changes += [(version, None) for version in known]
+                changes += [(_version(key, other), None) for other in known]
         if changes:
-            await self._producer.send(self.changelog_topic_name, partition, changes)
+            for taken in await self._producer.send(self.changelog_topic_name, partition, changes):
+                # Where somebody else wrote in between, that is still to be read.
+                if taken.start == self._read.get(partition, -1) + 1:
+                    self._read[partition] = taken.stop - 1
+
+    def persisted_offset(self, tp: TP) -> int | None:
+        """Up to where the changelog is in what is held; Faust restores what comes after it."""
+        return self._read.get(tp.partition)
 
     def apply_changelog_batch(self, batch: Iterable[EventT]) -> None:
         """Take in what was read; it may be older than what is held, or read before."""
-        for event in batch:
-            partition, version = event.message.partition, event.message.key
-            state, versions = self._states[partition], self._versions[partition]
-            key = version.rpartition(b"@")[0]
-            if event.message.value is not None:
-                value = self._decode(event.message.value)
-                state[key] = self._merge(state[key], value) if key in state else value
-                if version not in (known := versions.get(key, ())):
-                    versions[key] = (*known, version)
-            elif key in versions:
-                versions[key] = tuple(known for known in versions[key] if known != version)
-                if not versions[key]:
+        if self.app.unfit:
+            return
+        try:
+            for event in batch:
+                self._restore(event.message.value)
+        except StateError as error:
+            # Faust would only log it, and wait for the end of the restoration for ever.
+            self.app.unfit = True
+            self._failing = asyncio.ensure_future(self.app.stop_on_failure(self.name, error))
+            raise
+
+    def _restore(self, chunk: Chunk) -> None:
+        state, versions = self._states[chunk.partition], self._versions[chunk.partition]
+        read = self._read.get(chunk.partition, -1)
+        alone: dict[bytes, tuple[bytes, ...]] = {}
+        for record in chunk.records:
+            assert record.key is not None
+            key, _, writer = record.key.rpartition(b"@")
+            if b"." in writer and int(writer.partition(b".")[0]) > STATE_FORMAT:
+                raise StateError(
+                    f"{self.changelog_topic_name} was written by a newer version, in a form that "
+                    "this one would misread: run that version, or build the state anew "
+                    "(`gapwatch replay`)"
+                )
+            known = versions.get(key, ())
+            if record.value is not None:
+                # A writer's later record holds its earlier ones.
+                later = record.offset > read and known == (writer,)
+                state.take(key, record.value, supersedes=later)
+                if writer not in known:
+                    # A partition's keys have few writers: what they share is kept once.
+                    versions[key] = (
+                        (*known, writer) if known else alone.setdefault(writer, (writer,))
+                    )
+            elif writer in known:
+                left = tuple(other for other in known if other != writer)
+                if left:
+                    versions[key] = left
+                else:
                     del versions[key]
                     state.pop(key, None)
+        self._read[chunk.partition] = max(read, chunk.records[-1].offset)
+
+    def _new_changelog_topic(self, **_: Any) -> ChunkTopic:
+        return ChunkTopic(
+            self.app,
+            topics=[self._changelog_topic_name()],
+            partitions=self.partitions,
+            internal=True,
+            acks=False,
+            maxsize=UNBOUNDED,
+        )
 
     async def on_rebalance(
         self,
@@ -544,14 +642,34 @@ class StateTable(faust.Table, Generic[T]):
         newly_assigned: set[TP],
         generation_id: int = 0,
     ) -> None:
-        """Drop partitions that left, and stale remains of those that come back."""
-        for tp in revoked | newly_assigned:
-            if tp.topic == self.changelog_topic_name:
-                for kept in (self._states, self._versions, self._writers):
+        """Drop partitions that left, and stale remains of those that come back.
+
+        A standby partition that becomes ours keeps what was read of it. One of ours that becomes
+        a standby is read anew: what it holds may be further than what was ever confirmed.
+
+        What stays may have been another's in between, without our knowing. Whoever had it may
+        still delete the version it read of us: what we write from now on must not be called so.
+        """
+        standby = {tp for tp in self.app.assignor.assigned_standbys() if self._is_kept_in(tp)}
+        demoted = {tp for tp in standby if tp.partition not in self._standby}
+        for tp in revoked | newly_assigned | demoted:
+            if self._is_kept_in(tp):
+                for kept in (self._states, self._versions, self._read):
                     kept.pop(tp.partition, None)
+                self.app.tables.recovery.revoke(tp)
+        self._writers.clear()
+        self._standby = {tp.partition for tp in standby}
         self._on_change()
+
+    def _is_kept_in(self, tp: TP) -> bool:
+        return bool(tp.topic == self.changelog_topic_name)
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
         """Tell the agent that its state may have changed."""
         await super().on_recovery_completed(active_tps, standby_tps)
         self._on_change()
+
+
+def _version(key: bytes, writer: bytes) -> bytes:
+    """The name of a writer's record of a key."""
+    return b"%s@%s" % (key, writer)

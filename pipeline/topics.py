@@ -15,10 +15,18 @@ from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    KafkaError,
+    NoError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 
-from pipeline.broker import BrokerError
-from pipeline.broker.client import client_options
+from pipeline.broker import BrokerAwayError, BrokerError
+from pipeline.broker.client import client_options, is_momentary
+from pipeline.domain.buckets import HOURS_KEPT
 from pipeline.settings import Settings
 
 CHANGELOGS: Final[dict[str, str]] = {
@@ -75,6 +83,12 @@ def changelog_topic(settings: Settings, table: str) -> str:
     return f"{settings.group}-{table}-changelog"
 
 
+def partitions_of(settings: Settings, topic: str) -> int:
+    """Partitions of one of our topics (without prefix), or of a table's changelog."""
+    kafka = settings.kafka
+    return kafka.of_events if CHANGELOGS.get(topic, topic) == "events" else kafka.partitions
+
+
 def topic_specs(settings: Settings) -> list[TopicSpec]:
     """Every topic Gapwatch uses, sources before the changelogs that go with them."""
     kafka = settings.kafka
@@ -85,7 +99,10 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         name: _kept_for(kafka.retention_hours, max(_KAFKA_DEFAULT_MAX, size + _ENVELOPE))
         for name, size in largest.items()
     }
-    configs |= dict.fromkeys(("scores", "alerts", "silences", "acknowledgements"), _COMPACTED)
+    configs |= dict.fromkeys(
+        ("scores", "alerts", "silences", "acknowledgements", "erasures"), _COMPACTED
+    )
+    configs |= dict.fromkeys(("hours", "expectations"), _HISTORY)
     names = {topic: settings.topic(topic) for topic in configs}
     names |= {table: changelog_topic(settings, table) for table in CHANGELOGS}
     configs |= dict.fromkeys(CHANGELOGS, _COMPACTED)
@@ -99,7 +116,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
     return [
         TopicSpec(
             name=name,
-            partitions=kafka.partitions,
+            partitions=partitions_of(settings, topic),
             replication=kafka.replication,
             config=configs[topic] | (durable if kafka.replication >= 2 else {}),
             with_topics=together(topic),
@@ -127,17 +144,28 @@ _COMPACTED: Final = {
     "min.cleanable.dirty.ratio": "0.2",
     "segment.bytes": str(32 * 2**20),
     "segment.ms": str(24 * _HOUR_MS),
+    # What was overwritten or deleted, as a post that had to be forgotten, is gone after a week.
+    "max.compaction.lag.ms": str(7 * 24 * _HOUR_MS),
     "compression.type": "producer",
 }
 
+_HISTORY: Final = _COMPACTED | {
+    "cleanup.policy": "compact,delete",
+    # As long as the buckets are kept that hours are made of, and a day for segments to close.
+    "retention.ms": str((HOURS_KEPT + 24) * _HOUR_MS),
+}
 
-async def create_topics(settings: Settings, *, say: Callable[[str], None]) -> list[str]:
+
+async def create_topics(
+    settings: Settings, *, say: Callable[[str], None], only: Sequence[str] = ()
+) -> list[str]:
     """Create the topics that are missing; leave those that exist as they are.
 
     Several workers may do so at once.
 
     Args:
         say: Told of each topic created.
+        only: These, without their prefix; others are not looked at, and need not be seen.
 
     Returns:
         Names of the topics this call created.
@@ -146,15 +174,16 @@ async def create_topics(settings: Settings, *, say: Callable[[str], None]) -> li
         BrokerError: A topic cannot be created, or exists with another partition count than the
             topics it goes with.
     """
-    specs = topic_specs(settings)
+    wanted = {settings.topic(name) for name in only}
+    specs = [spec for spec in topic_specs(settings) if not only or spec.name in wanted]
     async with _admin(settings) as admin:
-        found = await _describe(admin)
-        _check_partitions(specs, found)
+        found = await describe(admin)
+        _check_partitions(settings, specs, found)
         missing = [spec for spec in specs if spec.name not in found]
         created = await _create(admin, missing, settings) if missing else []
         for name in created:
             say(f"created topic {name}")
-        await _settled(admin, specs)
+        await _settled(admin, settings, specs)
     return created
 
 
@@ -166,7 +195,7 @@ async def list_topics(settings: Settings) -> list[TopicState]:
     """
     specs = topic_specs(settings)
     async with _admin(settings) as admin:
-        found = await _describe(admin)
+        found = await describe(admin)
         configs = await _configs(admin, [spec for spec in specs if spec.name in found])
     return [
         TopicState(
@@ -192,7 +221,8 @@ async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
         yield admin
     except (KafkaError, TimeoutError, OSError) as error:
         servers = settings.kafka.bootstrap_servers
-        raise BrokerError(f"Kafka at {servers} cannot be asked about topics: {error}") from error
+        kind = BrokerAwayError if is_momentary(error) else BrokerError
+        raise kind(f"Kafka at {servers} cannot be asked about topics: {error}") from error
     finally:
         await admin.close()
 
@@ -200,7 +230,7 @@ async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
 _Partitions = Sequence[Mapping[str, Any]]
 
 
-async def _describe(admin: AIOKafkaAdminClient) -> dict[str, _Partitions]:
+async def describe(admin: AIOKafkaAdminClient) -> dict[str, _Partitions]:
     """Partitions of each topic that exists and may be seen.
 
     All topics are asked for: asking for one by name creates it, on a broker that does so.
@@ -230,6 +260,9 @@ async def _configs(
     }
 
 
+_DENIED: Final = (TopicAuthorizationFailedError.errno, ClusterAuthorizationFailedError.errno)
+
+
 async def _create(
     admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec], settings: Settings
 ) -> list[str]:
@@ -244,6 +277,12 @@ async def _create(
     for name, code, message in response.topic_errors:
         if code == NoError.errno:
             created.append(name)
+        elif code in _DENIED:
+            raise BrokerError(
+                f"topic {name} does not exist, or this user may not see it, and this user may not "
+                "create it: have the topics created (`gapwatch topics create`) by one who may "
+                "(docs/reference/kafka-rights.md)"
+            )
         elif code != TopicAlreadyExistsError.errno:  # another worker was faster
             problems.append(f"topic {name} cannot be created: {message or for_code(code).message}")
     if problems:
@@ -254,11 +293,13 @@ async def _create(
     return created
 
 
-async def _settled(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> None:
+async def _settled(
+    admin: AIOKafkaAdminClient, settings: Settings, specs: Sequence[TopicSpec]
+) -> None:
     """Wait until every topic can be written to: a cluster takes a moment to agree on leaders."""
     deadline = time.monotonic() + _REQUEST_SECONDS
     while True:
-        found = await _describe(admin)
+        found = await describe(admin)
         unready = [
             spec.name
             for spec in specs
@@ -266,25 +307,52 @@ async def _settled(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> No
             or any(partition["leader"] < 0 for partition in found[spec.name])
         ]
         if not unready:
-            _check_partitions(specs, found)
+            _check_partitions(settings, specs, found)
             return
         if time.monotonic() > deadline:
-            raise BrokerError(
+            raise BrokerAwayError(
                 f"topic {unready[0]} has no leader for all its partitions after "
                 f"{_REQUEST_SECONDS} s: are all brokers up, and may this user describe topics?"
             )
         await asyncio.sleep(0.1)
 
 
-def _check_partitions(specs: Sequence[TopicSpec], found: Mapping[str, _Partitions]) -> None:
-    """Refuse topics that would not be partitioned as those they are read or kept with."""
+def _check_partitions(
+    settings: Settings, specs: Sequence[TopicSpec], found: Mapping[str, _Partitions]
+) -> None:
+    counts = {name: len(partitions) for name, partitions in found.items()}
+    if problem := misfit(settings, specs, counts):
+        raise BrokerError(problem)
+
+
+def misfit(settings: Settings, specs: Sequence[TopicSpec], counts: Mapping[str, int]) -> str | None:
+    """Which topic would not be partitioned as those it is read or kept with, and what to do.
+
+    Args:
+        counts: Partitions of the topics that exist, by full name.
+    """
+    events = settings.topic("events")
     for spec in specs:
-        partitions = len(found.get(spec.name, ()))
+        partitions = counts.get(spec.name, 0)
         if not spec.with_topics or partitions in (0, spec.partitions):
             continue
-        raise BrokerError(
-            f"topic {spec.name} has {partitions} partitions, but {spec.partitions} are needed "
-            f"(kafka.partitions), as many as {' and '.join(spec.with_topics)} must have. "
-            f"Set kafka.partitions = {partitions} if all of them have that many; otherwise start "
-            "afresh with another kafka.topic_prefix and group"
+        group = spec.name, *spec.with_topics
+        needed = (
+            f"topic {spec.name} has {partitions} partitions, but {spec.partitions} are needed, as "
+            f"many as {' and '.join(spec.with_topics)} must have"
         )
+        if all(counts.get(name, partitions) == partitions for name in group):
+            name = "kafka.events_partitions" if events in group else "kafka.partitions"
+            return f"{needed}. All of them have {partitions}: set {name} = {partitions}"
+        if events in group:
+            return (
+                f"{needed}. If the events topic is to have more partitions, stop the workers and "
+                f"run `gapwatch topics grow {max(counts.get(name, 0) for name in group)}`: it "
+                "brings along what is known of repeats"
+            )
+        return (
+            f"{needed}: what is counted is kept by partition, and their number is for good. Start "
+            "afresh with another kafka.topic_prefix and group; `gapwatch topics copy` brings the "
+            "events along"
+        )
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import uuid
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 from pipeline.broker import BrokerError
 from pipeline.broker.embedded import EmbeddedBroker
 from pipeline.settings import KafkaSettings
+from tests.kafka.cluster import KafkaCluster
 from tests.kafka.server import KafkaServer, KafkaUnavailableError, missing_program
 
 REQUIRE_KAFKA = "REQUIRE_KAFKA"
@@ -65,6 +67,22 @@ def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServ
         pytest.skip(f"no Kafka: {error}")
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
+    """Three nodes of Kafka, up."""
+    cluster = KafkaCluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        cluster.start()
+    except KafkaUnavailableError as error:
+        cluster.stop()
+        if os.environ.get(REQUIRE_KAFKA) == "1":
+            raise
+        pytest.skip(f"no Kafka: {error}")
+    yield cluster
+    cluster.stop()
+    gc.collect()
 
 
 def kafka_settings_of(server: KafkaServer) -> KafkaSettings:

@@ -1,7 +1,7 @@
 """events → mentions: decode, drop repeats, find brands, label, and send on.
 
-Nothing is skipped in silence: an event becomes mentions, or is counted as unmatched or as a
-repeat, or goes to the rejected topic.
+Nothing is skipped in silence: an event becomes mentions, or is counted as unmatched, as a repeat
+or as an erased author's, or goes to the rejected topic.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,7 +20,15 @@ import msgspec
 from models.classifier import Classifier
 from models.labels import TEAM_OF_TOUCHPOINT, Labels
 from pipeline.domain.brands import BrandMatcher
-from pipeline.domain.intake import RefusedError, RejectWatch, dead_letter, read_event, received_at
+from pipeline.domain.intake import (
+    RefusedError,
+    RejectWatch,
+    came_in,
+    dead_letter,
+    read_event,
+    received_at,
+)
+from pipeline.domain.privacy import Privacy
 from pipeline.domain.repeats import Block, Repeats, hash_id
 from pipeline.domain.scoring import weight
 from pipeline.domain.stages import WORDLESS, with_stage
@@ -39,6 +48,10 @@ class RejectShareError(Exception):
     """Nearly all events are rejected: something upstream is broken."""
 
 
+class PartitionsError(Exception):
+    """The events topic was given partitions that the state has not."""
+
+
 @dataclass(slots=True)
 class _Batch:
     """What became of a chunk's events."""
@@ -49,6 +62,7 @@ class _Batch:
     sources: Counter[str] = field(default_factory=Counter)
     unmatched: int = 0
     repeats: int = 0
+    erased: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +86,29 @@ class Classify:
         executor: Executor,
         metrics: Metrics,
         partitions: int,
+        privacy: Privacy | None = None,
+        ready: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
+        """As above.
+
+        Args:
+            privacy: What may be kept of authors.
+            ready: Returns once `privacy` knows who is to be forgotten: nothing is taken before.
+        """
         self._settings = settings
         self._producer = producer
         self._classifier = classifier
         self._executor = executor
         self._metrics = metrics
+        self._privacy = privacy or Privacy()
+        self._ready = ready
         self._matcher = BrandMatcher(settings.brands)
         self._watch = RejectWatch(settings.intake.max_reject_share)
         self._sources: set[str] = set()
         self._repeats: dict[int, Repeats] = {}
         self._mentions_topic = settings.topic("mentions")
         self._rejected_topic = settings.topic("rejected")
+        self._partitions = partitions
         self._partition_of = lru_cache(maxsize=65_536)(
             lambda brand: partition_of(brand.encode(), partitions)
         )
@@ -99,7 +124,18 @@ class Classify:
         await self.finish(await self.prepare(chunk))
 
     async def prepare(self, chunk: Chunk) -> Prepared:
-        """Find out what is to come of a chunk; may run while the one before is being finished."""
+        """Find out what is to come of a chunk; may run while the one before is being finished.
+
+        Raises:
+            PartitionsError: Its partition was added, and it is not known which ids came before.
+        """
+        if chunk.partition >= self._settings.kafka.of_events:
+            raise PartitionsError(
+                f"topic {chunk.topic} was given more partitions; stop the workers and run "
+                "`gapwatch topics grow`, so that repeats are still known as such"
+            )
+        if self._ready is not None:
+            await self._ready()
         batch = self._sort(chunk)
         return Prepared(chunk, batch, await self._label(batch))
 
@@ -115,7 +151,7 @@ class Classify:
         if batch.rejected:
             await self._producer.send(
                 self._rejected_topic,
-                chunk.partition,
+                chunk.partition % self._partitions,
                 [(key, _encode(rejected)) for key, rejected in batch.rejected],
             )
         # All of this chunk is confirmed before the next leaves: no mention overtakes another.
@@ -135,18 +171,17 @@ class Classify:
         intake = self._settings.intake
         repeats = self._repeats_of(chunk.partition)
         fresh: dict[bytes, int] = {}
-        now = time.time()
         for record in chunk.records:
             try:
                 event = read_event(
                     record.value,
-                    now=now,
+                    now=came_in(record),
                     max_ahead=intake.max_ahead,
                     max_bytes=intake.max_event_bytes,
                 )
             except RefusedError as refused:
                 letter = dead_letter(refused, record, chunk.topic, chunk.partition)
-                batch.rejected.append((record.key, letter))
+                batch.rejected.append(self._privacy.keep_letter(record.key, letter))
                 continue
             batch.sources[event.source] += 1
             hashed = hash_id(event.id)
@@ -156,12 +191,15 @@ class Classify:
                 batch.repeats += 1
                 continue
             brands = self._matcher.match(event)
-            if brands:
-                batch.taken.append((record, event, brands))
-            else:
+            if not brands:
                 batch.unmatched += 1
+            elif self._privacy.is_erased(event):
+                batch.erased += 1
+            else:
+                # Only now: brands know their own accounts by name.
+                batch.taken.append((record, self._privacy.keep(event), brands))
         new = [(hashed, offset) for hashed, offset in fresh.items() if hashed not in repeats]
-        batch.blocks = self._remember(chunk.partition, new)
+        batch.blocks = self._remember(chunk.partition, new, came_in(chunk.records[-1]))
         return batch
 
     async def _label(self, batch: _Batch) -> list[Labels]:
@@ -218,25 +256,30 @@ class Classify:
             self._repeats[partition] = repeats
         return repeats
 
-    def _remember(self, partition: int, new: list[tuple[bytes, int]]) -> list[bytes]:
-        """Know these ids from now on; returns the keys of the blocks to be written."""
+    def _remember(self, partition: int, new: list[tuple[bytes, int]], at: float) -> list[bytes]:
+        """Know these ids from now on; returns the keys of the blocks to be written.
+
+        Args:
+            partition: Events partition.
+            new: Hashed ids, each with its offset.
+            at: When they came in, epoch seconds.
+        """
         if self.table is None:
             return []
         repeats = self._repeats_of(partition)
         state = self.table.of(partition)
         changed = []
-        now = time.time()
         if new:
             key = str(new[0][1]).encode()
             block = Block(
-                seen=now,
+                seen=at,
                 ids=b"".join(hashed for hashed, _ in new),
                 offsets=[offset for _, offset in new],
             )
             state[key] = block
             repeats.remember(key, block)
             changed.append(key)
-        for key in repeats.forget(now):
+        for key in repeats.forget(at):
             state.pop(key, None)
             changed.append(key)
         return changed
@@ -256,6 +299,7 @@ class Classify:
             metrics.rejected.labels(reason).inc(count)
         metrics.unmatched.inc(batch.unmatched)
         metrics.repeats.inc(batch.repeats)
+        metrics.erased.inc(batch.erased)
         for record, _, _ in batch.taken:
             metrics.latency.observe(max(0.0, now - record.timestamp / 1000))
         lookups = getattr(self._classifier, "cache_lookups", 0)

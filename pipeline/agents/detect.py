@@ -1,4 +1,4 @@
-"""mentions → alerts: watch each brand's gap talk, tell when it spikes.
+"""mentions → alerts: watch each brand's gap talk, tell when it spikes, and what was expected.
 
 Mentions are judged one by one in log order, so a replay tells the same alerts with the same ids.
 """
@@ -14,6 +14,7 @@ import msgspec
 from pipeline.agents.base import steady_time
 from pipeline.domain.alerts import State, Watch, writing_order
 from pipeline.domain.clock import StreamClock
+from pipeline.domain.erasures import Erasures
 from pipeline.domain.lifecycle import Brand, Rules
 from pipeline.domain.score_drops import WINDOW
 from pipeline.domain.silences import Orders
@@ -21,7 +22,7 @@ from pipeline.domain.spikes import Detector
 from pipeline.domain.terms import words
 from pipeline.metrics import Metrics
 from pipeline.producer import Producer
-from pipeline.records import Alert, Mention, Score
+from pipeline.records import Alert, Expectation, Mention, Score, hour_key
 from pipeline.settings import Settings
 from pipeline.streaming import Chunk, StateTable
 
@@ -34,7 +35,8 @@ class Detect:
 
     Args:
         orders: Silences and acknowledgements, kept current by whoever follows their topics.
-        ready: Returns once `orders` holds what stands in the topics: nothing is judged before.
+        erasures: Authors who are to be forgotten, kept current likewise.
+        ready: Returns once these hold what stands in the topics: nothing is judged before.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Detect:
         partitions: int,
         orders: Orders,
         ready: Callable[[], Awaitable[object]],
+        erasures: Erasures | None = None,
         wall: Callable[[], float] = steady_time,
     ) -> None:
         alerts = settings.alerts
@@ -64,11 +67,13 @@ class Detect:
             budget=alerts.false_alarms_per_week / kinds, min_mentions=alerts.min_mentions
         )
         self._topic = settings.topic("alerts")
+        self._expectations = settings.topic("expectations")
         self._brands = _brands(settings)
         self._producer = producer
         self._metrics = metrics
         self._partitions = partitions
         self._orders = orders
+        self._erasures = erasures or Erasures()
         self._ready = ready
         self._wall = wall
         self._heeded = 0
@@ -97,6 +102,8 @@ class Detect:
             watch, clock = self._of(chunk.partition)
             changed: set[bytes] = set()
             alerts: list[Alert] = []
+            expected: list[Expectation] = []
+            _gather(watch.forget_authors(), changed, alerts)
             for record in chunk.records:
                 if record.value is None:
                     continue
@@ -104,9 +111,10 @@ class Detect:
                 before = clock.time
                 now = clock.hear(mention.event.published.timestamp(), self._wall())
                 if int(before // 60) != int(now // 60):
+                    expected += _expectations(watch, before, now)
                     _gather(watch.settle(now), changed, alerts)
                 _gather(watch.apply(mention, now), changed, alerts)
-            await self._tell(chunk.partition, changed, alerts)
+            await self._tell(chunk.partition, changed, alerts, expected)
 
     async def settle(self) -> None:
         """Let time pass for brands nobody mentions, and tell what people's orders change."""
@@ -121,11 +129,14 @@ class Detect:
                 now = clock.now(self._wall())
                 changed: set[bytes] = set()
                 alerts: list[Alert] = []
+                expected: list[Expectation] = []
                 if now and int(before // 60) != int(now // 60):
+                    expected = _expectations(watch, before, now)
                     _gather(watch.settle(now), changed, alerts)
                 if now and ordered:
                     _gather(watch.heed(now), changed, alerts)
-                await self._tell(partition, changed, alerts)
+                _gather(watch.forget_authors(), changed, alerts)
+                await self._tell(partition, changed, alerts, expected)
             self._show()
 
     def _of(self, partition: int) -> tuple[Watch, StreamClock]:
@@ -139,6 +150,7 @@ class Detect:
                 kinds=self._kinds,
                 brands=self._brands,
                 orders=self._orders,
+                erasures=self._erasures,
                 score=self._scores.get,
             )
             self._clocks[partition] = StreamClock()
@@ -146,13 +158,24 @@ class Detect:
             self._statuses.update((alert.id, alert.status) for alert in watch.open_alerts())
         return watch, self._clocks[partition]
 
-    async def _tell(self, partition: int, changed: set[bytes], alerts: list[Alert]) -> None:
+    async def _tell(
+        self,
+        partition: int,
+        changed: set[bytes],
+        alerts: list[Alert],
+        expected: list[Expectation],
+    ) -> None:
         # Alerts first: were the state first, a crash between the two would lose them.
         told = list(_worth_telling(alerts))
         await self._producer.send_keyed(
             self._topic,
             self._partitions,
             [(alert.id.encode(), _encode(alert)) for alert in told],
+        )
+        await self._producer.send_keyed(
+            self._expectations,
+            self._partitions,
+            [(hour_key(each.brand, each.start), _encode(each)) for each in expected],
         )
         assert self.table is not None
         await self.table.write(partition, writing_order(changed))
@@ -176,6 +199,12 @@ class Detect:
             if self._shown.get(brand) != number:
                 self._metrics.alerts_open.labels(brand).set(number)
         self._shown = count
+
+
+def _expectations(watch: Watch, before: float, now: float) -> list[Expectation]:
+    """What is expected of the hour that has begun, if one has."""
+    hour = int(now // 3600)
+    return watch.expectations(hour) if hour != int(before // 3600) else []
 
 
 def _brands(settings: Settings) -> dict[str, Brand]:

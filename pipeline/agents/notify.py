@@ -16,14 +16,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from random import random
 from typing import Final, Literal
 
 import msgspec
 
-from pipeline.domain.deliveries import Delivery, Known, Lost, Owed
+from pipeline.domain.deliveries import Delivery, Done, Known, Lost, Owed
+from pipeline.domain.erasures import Erasures
 from pipeline.metrics import Metrics
 from pipeline.receivers import Notice, Outcome, Receiver
 from pipeline.receivers.backoff import delay
@@ -69,6 +70,7 @@ class Notify:
         *,
         receivers: Mapping[str, Receiver],
         metrics: Metrics,
+        erasures: Erasures | None = None,
         wall: Callable[[], float] = time.time,
         random: Callable[[], float] = random,
     ) -> None:
@@ -77,6 +79,8 @@ class Notify:
         self._settings = {receiver.name: receiver for receiver in settings.receivers}
         self._expire_seconds = settings.alerts.expire_hours * 3600
         self._metrics = metrics
+        self._erasures = erasures or Erasures()
+        self._erased = 0
         self._wall = wall
         self._lock = asyncio.Lock()
         self._wake: dict[str, asyncio.Event] = {}
@@ -108,6 +112,10 @@ class Notify:
 
     def forget_state(self) -> None:
         """State was dropped or restored: look anew at what is owed."""
+        self._erased = 0
+        self._look_again()
+
+    def _look_again(self) -> None:
         for wake in self._wake.values():
             wake.set()
 
@@ -121,9 +129,9 @@ class Notify:
             for record in chunk.records:
                 if record.value is None:
                     continue
-                alert = _decode(record.value)
+                alert = self._erasures.scrubbed(_decode(record.value))
                 key = alert.id.encode()
-                delivery = state.get(key) or Delivery()
+                delivery = state.get(key) or Delivery(alert=alert.id)
                 if record.offset <= delivery.applied:
                     continue
                 news = [
@@ -138,12 +146,28 @@ class Notify:
                     changed.add(key)
             changed |= self._tidy(state, now)
             await self.table.write(chunk.partition, changed)
-        self.forget_state()
+        self._look_again()
         self._show()
+
+    async def forget_authors(self) -> None:
+        """Drop the posts of authors who are to be forgotten from what is owed."""
+        if self.table is None or self._erased == self._erasures.revision:
+            return
+        async with self._lock:
+            self._erased = self._erasures.revision
+            for partition, state in self.table.held.items():
+                changed = [
+                    key
+                    for key, delivery in state.items()
+                    if delivery.forget_authors(self._erasures)
+                ]
+                await self.table.write(partition, changed)
 
     def _take(self, name: str, alert: Alert, delivery: Delivery, now: float, told: float) -> bool:
         """Owe a receiver what an alert's new state means to it; whether it means anything."""
         receiver, known = self._receivers[name], delivery.known.get(name)
+        if f"{name} resolved" in delivery.promised:
+            return False  # over for the receiver, and told again by a replay
         if known is None and not self._begins(name, alert, now):
             return False
         change = alert.notification.removeprefix(f"{alert.id}.")
@@ -197,7 +221,7 @@ class Notify:
             (name, alert.id.encode()) in self._sending
         )
 
-    def _tidy(self, state: dict[bytes, Delivery], now: float) -> set[bytes]:
+    def _tidy(self, state: MutableMapping[bytes, Delivery], now: float) -> set[bytes]:
         """Drop what nobody waits for any more; returns the keys changed."""
         changed = set()
         for key, delivery in list(state.items()):
@@ -275,7 +299,7 @@ class Notify:
         assert self.table is not None
         known = self.table.held[due.partition][due.key].known.get(name) or Known()
         notice = Notice(
-            last.alert,
+            self._erasures.scrubbed(last.alert),
             last.notification,
             told=known.delivered,
             handle=known.handle,
@@ -350,7 +374,8 @@ class Notify:
     def _mine(self, due: _Due) -> Delivery | None:
         """The delivery a due item is part of; None if its partition is another worker's by now."""
         assert self.table is not None
-        delivery = self.table.held.get(due.partition, {}).get(due.key)
+        state = self.table.held.get(due.partition)
+        delivery: Delivery | None = state.get(due.key) if state is not None else None
         # By identity: state restored meanwhile is another worker's view of it.
         return delivery if delivery and any(o is due.last for o in delivery.owed) else None
 
@@ -383,6 +408,8 @@ class Notify:
                 known = delivery.known.setdefault(name, Known())
                 known.delivered = True
                 known.handle = outcome.handle or known.handle
+                if not due.last.quiet:
+                    delivery.done.append(Done(name, due.last.notification, now))
             elif not due.last.quiet:
                 delivery.lost.append(Lost(name, due.last.notification, now, outcome.detail))
             await self.table.write(due.partition, [due.key])

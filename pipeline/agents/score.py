@@ -1,7 +1,7 @@
-"""mentions → scores: count each mention once in its buckets, publish what the windows say.
+"""mentions → scores, hours: count each mention once in its buckets, publish what they say.
 
-Counting is acknowledged work; publishing is not. A score follows from the buckets alone, so what
-was not published before a crash is published after it.
+Counting is acknowledged work; publishing is not. Scores and hours follow from the buckets alone, so
+what was not published before a crash is published after it.
 """
 
 from __future__ import annotations
@@ -15,17 +15,21 @@ import msgspec
 
 from models.labels import TOUCHPOINTS
 from pipeline.agents.base import steady_time
-from pipeline.domain.buckets import WINDOWS, BrandBuckets, Bucket
+from pipeline.domain.buckets import WINDOWS, BrandBuckets, Bucket, BucketKey
 from pipeline.domain.clock import StreamClock
-from pipeline.domain.scoring import score_of, with_voice
+from pipeline.domain.history import History
+from pipeline.domain.scoring import hour_of, score_of, with_voice
 from pipeline.metrics import Metrics
 from pipeline.producer import Producer
-from pipeline.records import GapRate, Mention, Score
+from pipeline.records import GapRate, Mention, Score, hour_key
 from pipeline.settings import Settings
 from pipeline.streaming import Chunk, StateTable
 
 _decode: Final = msgspec.json.Decoder(Mention).decode
 _encode: Final = msgspec.json.Encoder().encode
+
+PAUSE_EVERY: Final = 500
+"""Hours looked at in one go: after a start there may be hundreds of each brand."""
 
 
 class Voices:
@@ -49,7 +53,13 @@ class Voices:
 
 
 class Scores:
-    """The score agent."""
+    """The score agent.
+
+    Args:
+        voices: What all workers publish.
+        history: The hours they have published.
+        history_known: Whether `history` holds what stands in its topic.
+    """
 
     def __init__(
         self,
@@ -58,6 +68,8 @@ class Scores:
         producer: Producer,
         metrics: Metrics,
         voices: Voices,
+        history: History,
+        history_known: Callable[[], bool],
         partitions: int,
         wall: Callable[[], float] = steady_time,
     ) -> None:
@@ -65,12 +77,16 @@ class Scores:
         self._producer = producer
         self._metrics = metrics
         self._voices = voices
+        self._history = history
+        self._history_known = history_known
         self._partitions = partitions
         self._wall = wall
         self._rivals = {brand.key: brand.rivals for brand in settings.brands}
         self._clock = StreamClock()
         self._buckets: dict[int, BrandBuckets] = {}
         self._dirty: set[str] = set()
+        self._dirty_hours: set[tuple[int, str, int]] = set()
+        self._compared: set[int] = set()
         self._minute = 0
         self._lock = asyncio.Lock()
         self.table: StateTable[Bucket] | None = None
@@ -78,6 +94,7 @@ class Scores:
     def forget_state(self) -> None:
         """State was dropped or restored: read it anew."""
         self._buckets.clear()
+        self._compared.clear()
         self._minute = 0
         self._metrics.forget_scores()
 
@@ -107,6 +124,9 @@ class Scores:
                     self._metrics.late.labels(mention.brand).inc()
                 else:
                     replayed += 1
+            for key in map(BucketKey.decode, changed):
+                if key.span == "h":
+                    self._dirty_hours.add((chunk.partition, key.brand, key.number))
             await self.table.write(chunk.partition, changed)
         for counted_key, count in counted.items():
             self._metrics.counted.labels(*counted_key).inc(count)
@@ -158,8 +178,34 @@ class Scores:
             for score in scores:
                 self._show(score)
             if everyone:
-                for partition, buckets in self._buckets.items():
-                    await self.table.write(partition, buckets.expire(now))
+                await self._publish_hours()
+                for partition, buckets in list(self._buckets.items()):
+                    if self._buckets.get(partition) is buckets:  # no rebalance meanwhile
+                        await self.table.write(partition, buckets.expire(now))
+
+    async def _publish_hours(self) -> None:
+        """Publish the hours that changed; of partitions new to us, those published otherwise."""
+        due, self._dirty_hours = self._dirty_hours, set()
+        if self._history_known():
+            for partition in self._buckets.keys() - self._compared:
+                self._compared.add(partition)
+                buckets = self._buckets[partition]
+                due |= {(partition, b, n) for b in buckets.brands for n in buckets.hours(b)}
+        hours = []
+        for at, (partition, brand, number) in enumerate(sorted(due)):
+            if at % PAUSE_EVERY == 0:
+                await asyncio.sleep(0)
+            held = self._buckets.get(partition)
+            totals = held.hour(brand, number) if held is not None else None
+            if totals is not None:
+                hour = hour_of(brand, number, totals)
+                if hour != self._history.hour(brand, hour.start):
+                    hours.append(hour)
+        await self._producer.send_keyed(
+            self._settings.topic("hours"),
+            self._partitions,
+            [(hour_key(hour.brand, hour.start), _encode(hour)) for hour in hours],
+        )
 
     def _buckets_of(self, partition: int) -> BrandBuckets:
         buckets = self._buckets.get(partition)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import ssl
 import time
 from collections.abc import Callable
@@ -126,6 +127,13 @@ def _hosts(servers: str) -> list[tuple[str, int]]:
     return hosts
 
 
+def is_momentary(error: BaseException) -> bool:
+    """Whether what a client raised may be over in a moment: a network or a leader that is away."""
+    if isinstance(error, errors.KafkaError):
+        return bool(error.retriable) or isinstance(error, errors.KafkaTimeoutError)
+    return True
+
+
 async def _try_any(
     kafka: KafkaSettings, hosts: list[tuple[str, int]], options: dict[str, Any], *, seconds: float
 ) -> str | None:
@@ -189,6 +197,8 @@ async def _connect(host: str, port: int, options: dict[str, Any]) -> AIOKafkaCon
 
 def _hopeless(error: BaseException, kafka: KafkaSettings) -> str | None:
     """What to change, where waiting would be in vain."""
+    if isinstance(error, errors.KafkaConnectionError) and isinstance(error.__cause__, ssl.SSLError):
+        error = error.__cause__  # TLS 1.3: a client hears only afterwards that it is refused
     match error:
         case errors.UnsupportedSaslMechanismError():
             return f"it does not offer kafka.sasl_mechanism {kafka.sasl_mechanism}"
@@ -203,12 +213,20 @@ def _hopeless(error: BaseException, kafka: KafkaSettings) -> str | None:
                 f"it does not speak kafka.security_protocol {kafka.security_protocol} on this port"
             )
         case ssl.SSLCertVerificationError():
-            return (
-                f"its certificate is not trusted ({error.verify_message}): check kafka.ssl_cafile "
-                "and the host name in kafka.bootstrap_servers"
-            )
+            return _untrusted(error, kafka)
         case ssl.SSLEOFError() | ssl.SSLZeroReturnError() | ssl.SSLSyscallError():
             return None  # the connection broke: the broker may just be starting
+        case ssl.SSLError() if re.search("ALERT.*CERTIFICATE", error.reason or ""):
+            if kafka.ssl_certfile is None:
+                return (
+                    "it asks for a certificate: set kafka.ssl_certfile and kafka.ssl_keyfile to "
+                    "one that it trusts"
+                )
+            return (
+                f"it refuses kafka.ssl_certfile {kafka.ssl_certfile}: it has expired, or no "
+                "authority that the broker trusts has issued it; have a new one issued "
+                f"(`openssl x509 -noout -dates -issuer -in {kafka.ssl_certfile}` says which)"
+            )
         case ssl.SSLError():
             return (
                 f"TLS failed ({error.reason}): check kafka.security_protocol "
@@ -216,6 +234,28 @@ def _hopeless(error: BaseException, kafka: KafkaSettings) -> str | None:
             )
         case _:
             return None
+
+
+_EXPIRED: Final = 10
+_NOT_YET_VALID: Final = 9
+_OTHER_NAME: Final = (62, 64)
+"""OpenSSL's X509_V_ERR_*: host name and IP address mismatch among them."""
+
+
+def _untrusted(error: ssl.SSLCertVerificationError, kafka: KafkaSettings) -> str:
+    """Why its certificate is not trusted, and who can mend that."""
+    why = error.verify_message.rstrip(".")
+    if error.verify_code in (_EXPIRED, _NOT_YET_VALID):
+        advice = "give the broker a new one, or set this machine's clock right"
+    elif error.verify_code in _OTHER_NAME:
+        advice = (
+            "name it in kafka.bootstrap_servers, and in the broker's advertised.listeners, as its "
+            "certificate does"
+        )
+    else:
+        given = kafka.ssl_cafile or "not set: those that this system trusts"
+        advice = f"set kafka.ssl_cafile ({given}) to the certificate of who issued it"
+    return f"its certificate is not trusted ({why}): {advice}"
 
 
 def _reason(error: BaseException, kafka: KafkaSettings) -> str:

@@ -43,8 +43,14 @@ class EmbeddedBroker:
     can drain before it goes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
+        """Nothing runs yet.
+
+        Args:
+            port: Where it is to listen; 0 picks a free port.
+        """
         self._child: Child | None = None
+        self._wanted = port
         self._port = 0
         # By its own name it is told from another that took the port first.
         self._cluster = f"gapwatch-{uuid.uuid4().hex}"
@@ -83,7 +89,7 @@ class EmbeddedBroker:
             BrokerError: No broker for this platform is installed, or it does not come up.
         """
         binary = _binary()
-        for _ in range(_PORT_TRIES):
+        for _ in range(1 if self._wanted else _PORT_TRIES):
             self._spawn(binary)
             try:
                 if self._answers():
@@ -91,6 +97,8 @@ class EmbeddedBroker:
             except BaseException:
                 self.stop()
                 raise
+        if self._wanted:
+            raise BrokerError(f"port {self._wanted} is taken; choose another one")
         raise BrokerError("the embedded broker found no free port")
 
     def stop(self) -> None:
@@ -113,7 +121,7 @@ class EmbeddedBroker:
         await asyncio.to_thread(self.stop)
 
     def _spawn(self, binary: str) -> None:
-        self._port = free_port()
+        self._port = self._wanted or free_port()
         url = f"tcp://127.0.0.1:{self._port}"
         command = [binary, "broker", "--storage-engine", "memory://tansu/"]
         command += ["--cluster-id", self._cluster]

@@ -1,4 +1,4 @@
-"""Commands that move or show data: send, sample, scores, alerts."""
+"""Commands that move or show data: send, sample, scores, alerts, replay."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.broker.allowed import require_rights
 from pipeline.broker.client import wait_for_broker
 from pipeline.cli.main import Context, say
 from pipeline.cli.notify import undelivered
+from pipeline.cli.silences import Moment
 from pipeline.cli.tables import print_json, print_table, published, when
 from pipeline.domain.buckets import WINDOWS
 from pipeline.records import Alert, Score
+from pipeline.rights import rights
 from pipeline.sending import send_events
 from pipeline.sources.files import SourceError, read_events
 from pipeline.topics import create_topics
@@ -82,7 +85,8 @@ def send(ctx: Context, file: str, format_: Literal["auto", "jsonl", "csv"],
 
         async def go() -> int:
             await wait_for_broker(settings.kafka, say=say, timeout=30)
-            await create_topics(settings, say=say)
+            await require_rights(settings, rights("sender", settings))
+            await create_topics(settings, say=say, only=("events",))
             records = read_events(stream, name=file, format=format_)
             return await send_events(settings, records, speed=speed, on_sent=sent)
 
@@ -177,6 +181,39 @@ def alerts(ctx: Context, as_json: bool, everything: bool) -> None:
     print_table(undelivered(ctx.settings), "all that was to be sent is delivered")
 
 
+@click.command()
+@click.option("--from", "since", type=Moment(), metavar="TIME",
+              help="Count the hour of TIME and later ones anew. Default: all.")  # fmt: skip
+@click.option("--scores-only", is_flag=True,
+              help="Leave the detector what it has learnt, and alerts as they are.")  # fmt: skip
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def replay(ctx: Context, since: datetime | None, scores_only: bool, yes: bool) -> None:
+    """Have events counted anew, as after a change of brands, weights or model.
+
+    Stop the workers first, and start them afterwards: they read the events again. Scores of hours
+    before TIME stay. The detector learns anew from what is read, and so from no more than that;
+    alerts that it finds again have the ids they had, and nobody is told of them twice.
+    """
+    from pipeline.cluster import Cluster
+    from pipeline.replaying import plan, replay
+
+    settings = ctx.settings
+
+    async def go() -> None:
+        await wait_for_broker(settings.kafka, say=say, timeout=30)
+        async with Cluster(settings) as cluster:
+            found = await plan(cluster, since)
+            hours = f"the hours since {when(found.moment)}" if found.since else "all there is"
+            say(f"{found.events:,} events will be read again, and {hours} counted anew")
+            if not yes:
+                click.confirm("Go on?", abort=True, err=True)
+            await replay(cluster, found, scores_only=scores_only, say=say)
+
+    asyncio.run(go())
+    say("done: start the workers")
+
+
 def _state(alert: Alert) -> str:
     """Status, and who or what keeps it quiet."""
     words: list[str] = [alert.status]
@@ -187,4 +224,4 @@ def _state(alert: Alert) -> str:
     return ", ".join(words)
 
 
-COMMANDS = (send, sample, scores, alerts)
+COMMANDS = (send, sample, scores, alerts, replay)

@@ -81,11 +81,16 @@ def cli(ctx: click.Context, config: Path | None) -> None:
     ctx.obj = Context(config)
 
 
-def main() -> None:
-    """Entry point of the `gapwatch` command."""
-    from pipeline.cli import backtest, data, model, notify, silences, work
+def command_line() -> click.Group:
+    """The `gapwatch` command with all its commands."""
+    from pipeline.cli import backtest, data, erase, model, notify, silences, topics, work
 
-    modules = (work, data, backtest, silences, notify, model)
+    modules = (work, topics, data, backtest, silences, notify, erase, model)
     for command in (command for module in modules for command in module.COMMANDS):
         cli.add_command(command)
-    cli()
+    return cli
+
+
+def main() -> None:
+    """Entry point of the `gapwatch` command."""
+    command_line()()

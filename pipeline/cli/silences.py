@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -15,12 +14,14 @@ from rich.text import Text
 
 from models.labels import TEAM_OF_TOUCHPOINT
 from pipeline.broker import BrokerError
+from pipeline.broker.allowed import require_rights
 from pipeline.broker.client import client_options, wait_for_broker
 from pipeline.cli.main import Context, say
 from pipeline.cli.tables import print_json, print_table, published, when
-from pipeline.domain.silences import in_force
+from pipeline.domain.silences import in_force, new_silence_id, snooze_of
 from pipeline.producer import ProduceError, Producer
 from pipeline.records import Acknowledgement, Alert, Silence
+from pipeline.rights import Right
 from pipeline.settings import Settings
 from pipeline.topics import create_topics
 
@@ -108,7 +109,7 @@ def silence_add(ctx: Context, brand: str | None, touchpoint: str | None, team: s
     if end <= begin:
         raise click.UsageError("it would end before it begins")
     added = Silence(
-        _new_id(), begin, end, author=author, comment=comment,
+        new_silence_id(), begin, end, author=author, comment=comment,
         brand=brand, touchpoint=touchpoint, team=team,
     )  # fmt: skip
     _publish(settings, "silences", added.id, added)
@@ -184,18 +185,10 @@ def snooze(ctx: Context, alert_id: str, length: timedelta, author: str, comment:
     It is a silence of this one alert; `gapwatch silence expire` ends it early.
     """
     alert = _open_alert(ctx, alert_id)
-    # From its beginning: an alert of a backlog lags behind the clock.
-    end = max(datetime.now(UTC), alert.updated) + length
-    added = Silence(
-        _new_id(), alert.onset, end, author=author, comment=comment or "snoozed", alert=alert.id
-    )
+    added = snooze_of(alert, length, datetime.now(UTC), author=author, comment=comment)
     _publish(ctx.settings, "silences", added.id, added)
     click.echo(added.id)
-    say(f"{alert.id} is quiet until {when(end)}")
-
-
-def _new_id() -> str:
-    return secrets.token_hex(4)
+    say(f"{alert.id} is quiet until {when(added.end)}")
 
 
 def _about(silence: Silence) -> str:
@@ -232,7 +225,8 @@ def _publish(settings: Settings, topic: str, key: str, record: msgspec.Struct) -
 
     async def go() -> None:
         await wait_for_broker(settings.kafka, say=say, timeout=30)
-        await create_topics(settings, say=say)
+        await require_rights(settings, [Right("topic", settings.topic(topic), ("Write",))])
+        await create_topics(settings, say=say, only=(topic,))
         producer = Producer(client_options(settings.kafka), idempotent=settings.kafka.idempotent)
         await producer.start()
         try:

@@ -1,9 +1,12 @@
-"""Commands that run or look after workers: run, demo, topics, check, version."""
+"""Commands that run or look after workers: run, demo, broker, check, version."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import signal
 import sys
+import threading
 from importlib.metadata import version as installed
 
 import click
@@ -13,10 +16,13 @@ from models.registry import load_classifier
 from pipeline import __version__
 from pipeline.broker import BrokerError
 from pipeline.broker.client import wait_for_broker
+from pipeline.broker.embedded import EmbeddedBroker
 from pipeline.cli.main import Context, say
 from pipeline.domain.brands import BrandMatcher
 from pipeline.settings import Settings, SettingsError
-from pipeline.topics import create_topics, list_topics
+from pipeline.topics import list_topics, misfit, topic_specs
+from pipeline.web import WebError
+from pipeline.web.access import check_access
 
 LOG_LEVELS = click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False)
 
@@ -59,36 +65,29 @@ def demo(speed: float, port: int, kafka: str | None, once: bool) -> None:
     sys.exit(run_demo(speed=speed, port=port, kafka=kafka, once=once))
 
 
-@click.group()
-def topics() -> None:
-    """Create or list the topics."""
+@click.command("broker")
+@click.option("--port", type=click.IntRange(0, 65535), default=9092, show_default=True,
+              help="Port to listen on, on this machine only; 0 picks a free one.")  # fmt: skip
+def broker_command(port: int) -> None:
+    """Run the embedded broker until Ctrl-C: for a first look, without a Kafka.
 
-
-@topics.command("create")
-@click.pass_obj
-def topics_create(ctx: Context) -> None:
-    """Create the topics that are missing; leave the others as they are."""
-    created = asyncio.run(create_topics(ctx.settings, say=lambda _: None))
-    for name in created:
-        click.echo(name)
-    say(f"{len(created)} created" if created else "all topics exist")
-
-
-@topics.command("list")
-@click.pass_obj
-def topics_list(ctx: Context) -> None:
-    """List the topics: partitions, replication, configuration."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("topic", "partitions", "replication", "configuration")
-    for state in asyncio.run(list_topics(ctx.settings)):
-        config = ", ".join(f"{k}={v}" for k, v in sorted((state.config or {}).items()))
-        if state.exists:
-            table.add_row(state.name, str(state.partitions), str(state.replication), config)
-        else:
-            table.add_row(state.name, "missing", "", "")
-    Console().print(table)
+    It keeps everything in memory, is for one worker, and forgets all when it ends. Prints the
+    settings that a worker needs for it.
+    """
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    broker = EmbeddedBroker(port)
+    broker.start()
+    try:
+        kafka = broker.kafka_settings().model_dump(exclude_defaults=True)
+        click.echo("[kafka]")
+        for name, value in kafka.items():
+            click.echo(f"{name} = {json.dumps(value)}")
+        say(f"broker at {broker.bootstrap_servers}, in memory: not for production")
+        stopped.wait()
+    finally:
+        broker.stop()
 
 
 @click.command()
@@ -104,6 +103,8 @@ def check(ctx: Context, wait: float) -> None:
         ("brands", _check_brands),
         ("model", _check_model),
         ("receivers", _check_receivers),
+        ("page", _check_page),
+        ("privacy", _check_privacy),
     ):
         problems += _report(name, lambda probe=probe: probe(settings))
     problems += _report("broker", lambda: asyncio.run(_check_broker(settings, wait)))
@@ -115,7 +116,7 @@ def check(ctx: Context, wait: float) -> None:
 def _report(name: str, probe: object) -> int:
     try:
         found = probe()  # type: ignore[operator]
-    except (SettingsError, BrokerError, ModelError, ValueError, OSError) as error:
+    except (SettingsError, BrokerError, ModelError, WebError, ValueError, OSError) as error:
         click.echo(f"{click.style('✗', fg='red')} {name}: {error}")
         return 1
     click.echo(f"{click.style('✓', fg='green')} {name}: {found}")
@@ -148,9 +149,22 @@ def _check_receivers(settings: Settings) -> str:
     return ", ".join(f"{r.name} ({r.kind})" for r in settings.receivers) or "none: alerts stay here"
 
 
+def _check_page(settings: Settings) -> str:
+    senders = settings.ingest.secrets()
+    ingest = f"; takes events from {', '.join(sorted(senders))}" if senders else ""
+    return f"{settings.web.host}:{settings.web.port}, {check_access(settings.web)}{ingest}"
+
+
+def _check_privacy(settings: Settings) -> str:
+    return "authors under their own names" if settings.privacy.key() is None else "pseudonyms"
+
+
 async def _check_broker(settings: Settings, wait: float) -> str:
     await wait_for_broker(settings.kafka, say=say, timeout=wait)
     states = await list_topics(settings)
+    counts = {state.name: state.partitions for state in states}
+    if problem := misfit(settings, topic_specs(settings), counts):
+        raise BrokerError(problem)
     missing = [state.name for state in states if not state.exists]
     found = f"{settings.kafka.bootstrap_servers} answers, {len(states) - len(missing)} topics"
     if missing:
@@ -174,4 +188,4 @@ def version() -> None:
         click.echo(f"{package} {installed(package)}")
 
 
-COMMANDS = (run, demo, topics, check, version)
+COMMANDS = (run, demo, broker_command, check, version)

@@ -7,7 +7,8 @@ is join it. `lifecycle` says when an alert changes, `incident` what is remembere
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, TypeAlias
 from zlib import crc32
@@ -15,6 +16,7 @@ from zlib import crc32
 import msgspec
 
 from pipeline.domain.buckets import advance
+from pipeline.domain.erasures import Erasures
 from pipeline.domain.incident import Case
 from pipeline.domain.lifecycle import (
     COOL_DOWN,
@@ -30,7 +32,7 @@ from pipeline.domain.series import ALL, Measured, Series, Talk, series_key, talk
 from pipeline.domain.silences import Orders
 from pipeline.domain.spikes import Detector
 from pipeline.domain.terms import SAMPLE_MINUTES, OrdinaryTalk, terms_of
-from pipeline.records import Alert, AlertKind, Mention, Score
+from pipeline.records import Alert, AlertKind, Expectation, Mention, Score
 
 State: TypeAlias = Series | Talk | Case | OrdinaryTalk | Course
 """What stands in an agent's changelog, each with its key: counts, and what is remembered."""
@@ -100,18 +102,20 @@ class Watch:
         kinds: Kinds of alerts wanted.
         brands: What is known of each brand; one that left the settings has only its key.
         orders: Silences and acknowledgements.
+        erasures: Authors who are to be forgotten.
         score: A brand's score over 24 hours, as last heard.
     """
 
     def __init__(
         self,
-        state: dict[bytes, State],
+        state: MutableMapping[bytes, State],
         rules: Rules,
         detector: Detector,
         *,
         kinds: frozenset[AlertKind] = frozenset({"gap"}),
         brands: Mapping[str, Brand] | None = None,
         orders: Orders | None = None,
+        erasures: Erasures | None = None,
         score: Callable[[str], Score | None] = lambda brand: None,
     ) -> None:
         self._state = state
@@ -124,6 +128,8 @@ class Watch:
         )
         self._brands = dict(brands or {})
         self._orders = orders or Orders()
+        self._erasures = erasures or Erasures()
+        self._erased = 0
         self._score = score
         self._tidied = 0
         self._cases = [key for key, value in state.items() if isinstance(value, Case)]
@@ -145,6 +151,8 @@ class Watch:
         moment = mention.event.published.timestamp()
         minute = int(moment // 60)
         changed: set[bytes] = set()
+        if self._erasures.covers_event(mention.event):
+            mention = _without_words(mention)
         talk = self._hear(mention, minute, moment, changed)
         kind = KIND_OF_GAP.get(mention.labels.gap.label)
         if kind is None or kind not in self._watched:
@@ -233,6 +241,26 @@ class Watch:
                 self._open.discard(key)
         return changed, self._told(alerts)
 
+    def expectations(self, hour: int) -> list[Expectation]:
+        """What is expected of an hour (number since the epoch) of each brand, as it begins."""
+        return [self._expectation(brand, hour) for brand in self.brands()]
+
+    def forget_authors(self) -> tuple[set[bytes], list[Alert]]:
+        """Drop the posts of authors who are to be forgotten, and tell open alerts without them."""
+        changed: set[bytes] = set()
+        alerts: list[Alert] = []
+        if self._erased == self._erasures.revision:
+            return changed, alerts
+        self._erased = self._erasures.revision
+        for key in self._cases:
+            case = self._case(key)
+            told = case.open.alert if case.open is not None else None
+            if case.forget_authors(self._erasures, self._brand(_parts(key)[0]).words):
+                changed.add(key)
+            if case.open is not None and case.open.alert is not told:
+                alerts.append(case.open.alert)
+        return changed, self._told(alerts)
+
     def newest(self) -> float:
         """Newest event time counted, in epoch seconds; 0 without any."""
         return max((v.heard for v in self._state.values() if isinstance(v, Talk)), default=0.0)
@@ -248,6 +276,24 @@ class Watch:
         found = [case.alert for case in cases if case is not None]
         found += [c.open for c in courses if isinstance(c, Course) and c.open is not None]
         return [alert for alert in found if alert.kind in self._kinds]
+
+    def _expectation(self, brand: str, hour: int) -> Expectation:
+        measured = self._measured(brand, "gap")
+        last = hour * 60 + 59
+        below = {name: measured.outlook(name, last, 60) for name in measured.names()}
+        case, ordinary = self._state.get(case_key(brand, "gap")), self._ordinary(brand)
+        return Expectation(
+            brand,
+            datetime.fromtimestamp(hour * 3600, UTC),
+            below={name: round(expected, 3) for name, expected in below.items()},
+            terms=case.stands_out(ordinary, self._brand(brand).words)
+            if isinstance(case, Case)
+            else (),
+        )
+
+    def _ordinary(self, brand: str) -> OrdinaryTalk | None:
+        found = self._state.get(ordinary_key(brand))
+        return found if isinstance(found, OrdinaryTalk) else None
 
     def _hear(self, mention: Mention, minute: int, moment: float, changed: set[bytes]) -> Talk:
         """Count a mention as part of the brand's talk."""
@@ -379,6 +425,7 @@ class Watch:
             score_before=None,
             score_now=None,
             acknowledged=None,
+            turns=tuple(turn for turn in alert.turns if turn.what in ("firing", "resolved")),
         )
         silence = self._orders.silence_of(told, alert.updated)
         held_back = alert.silenced if alert.silenced in (COOL_DOWN, LIMIT) else None
@@ -388,10 +435,6 @@ class Watch:
         return Measured(self._state, self._detector, brand, kind, self._rules.min_share)
 
     def _desk(self, brand: str, kind: AlertKind, case: Case, measured: Measured) -> Desk:
-        def ordinary() -> OrdinaryTalk | None:
-            found = self._state.get(ordinary_key(brand))
-            return found if isinstance(found, OrdinaryTalk) else None
-
         def messages(minute: int) -> int:
             others = (self._state.get(case_key(brand, k)) for k in self._watched if k != kind)
             return sum(
@@ -407,7 +450,7 @@ class Watch:
             self._brand(brand),
             case=case,
             measured=measured,
-            ordinary=ordinary,
+            ordinary=lambda: self._ordinary(brand),
             score=lambda: self._score(brand),
             messages=messages,
         )
@@ -422,6 +465,11 @@ class Watch:
         case = self._state[key]
         assert isinstance(case, Case)
         return case
+
+
+def _without_words(mention: Mention) -> Mention:
+    """A mention of which only that it was made is told."""
+    return msgspec.structs.replace(mention, event=msgspec.structs.replace(mention.event, text=None))
 
 
 def _names(touchpoint: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ integers: any order of addition gives the same result, to the last digit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, TypeVar
 
@@ -188,9 +188,10 @@ class BrandBuckets:
     The mapping is the agent's durable state and may change beneath us only through `reload`.
     """
 
-    def __init__(self, state: dict[bytes, Bucket]) -> None:
+    def __init__(self, state: MutableMapping[bytes, Bucket]) -> None:
         self._state = state
         self._numbers: dict[tuple[str, Span], set[int]] = {}
+        self._over: dict[tuple[str, str], tuple[int, Totals]] = {}
         for raw in state:
             key = BucketKey.decode(raw)
             self._numbers.setdefault((key.brand, key.span), set()).add(key.number)
@@ -233,16 +234,42 @@ class BrandBuckets:
             if bucket.apply(mention):
                 news = True
                 changed.add(raw)
+                self._count_in_windows(mention, span, number)
         return news, late, changed
 
     def window(self, brand: str, window: str, now: float) -> Totals:
-        """Totals of a brand over a window that ends at `now` (epoch seconds)."""
+        """Totals of a brand over a window that ends at `now` (epoch seconds).
+
+        What is over of it is added up once and then kept: a brand spoken of every second is asked
+        for every second, and a week is 168 buckets.
+        """
         span, length = WINDOWS[window]
         last = number_of(span, now)
-        return total(
-            self._state[BucketKey(brand, span, number).encode()].totals
-            for number in self._within(brand, span, last - length, last)
-        )
+        known, over = self._over.get((brand, window), (None, None))
+        if known != last or over is None:
+            over = total(
+                self._state[BucketKey(brand, span, number).encode()].totals
+                for number in self._within(brand, span, last - length, last - 1)
+            )
+            self._over[brand, window] = last, over
+        running = self._state.get(BucketKey(brand, span, last).encode())
+        return total((over, running.totals) if running is not None else (over,))
+
+    def _count_in_windows(self, mention: Mention, span: Span, number: int) -> None:
+        """Count a mention of a span that is over in the windows that were added up."""
+        for window, (its_span, length) in WINDOWS.items():
+            known = self._over.get((mention.brand, window)) if its_span == span else None
+            if known is not None and known[0] - length < number < known[0]:
+                known[1].count(mention)
+
+    def hours(self, brand: str) -> list[int]:
+        """Numbers of the hours there are of a brand, in order."""
+        return sorted(self._numbers.get((brand, "h"), ()))
+
+    def hour(self, brand: str, number: int) -> Totals | None:
+        """Totals of one hour of a brand; None where there is none, or no more."""
+        bucket = self._state.get(BucketKey(brand, "h", number).encode())
+        return bucket.totals if bucket is not None else None
 
     def _within(self, brand: str, span: Span, after: int, through: int) -> Iterator[int]:
         for number in self._numbers.get((brand, span), ()):

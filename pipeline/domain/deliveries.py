@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from pipeline.domain.erasures import Erasures
 from pipeline.records import Alert
 
 
@@ -55,6 +56,14 @@ class Lost(msgspec.Struct, array_like=True):
     why: str
 
 
+class Done(msgspec.Struct, array_like=True):
+    """A notification that was delivered."""
+
+    receiver: str
+    notification: str
+    at: float
+
+
 class Delivery(msgspec.Struct, array_like=True):
     """What an alert's receivers were promised and are owed.
 
@@ -66,6 +75,8 @@ class Delivery(msgspec.Struct, array_like=True):
         lost: Those given up.
         applied: Offset of the newest alerts record taken on; others are replays.
         over: Whether the alert is resolved.
+        alert: Its id.
+        done: Those delivered, but for what went quietly.
     """
 
     promised: list[str] = msgspec.field(default_factory=list)
@@ -75,10 +86,20 @@ class Delivery(msgspec.Struct, array_like=True):
     lost: list[Lost] = msgspec.field(default_factory=list)
     applied: int = -1
     over: bool = False
+    alert: str = ""
+    done: list[Done] = msgspec.field(default_factory=list)
 
     def owed_to(self, receiver: str) -> list[Owed]:
         """What one receiver has yet to get, oldest first."""
         return [owed for owed in self.owed if owed.receiver == receiver]
+
+    def forget_authors(self, erasures: Erasures) -> bool:
+        """Drop the posts of authors who are to be forgotten; whether there were any."""
+        found = False
+        for owed in self.owed:
+            told, owed.alert = owed.alert, erasures.scrubbed(owed.alert)
+            found = found or owed.alert is not told
+        return found
 
     def forget(self, receiver: str) -> None:
         """As if the receiver had never been promised anything."""
@@ -115,6 +136,8 @@ def merged(one: Delivery, other: Delivery) -> Delivery:
         ),
         applied=new.applied,
         over=new.over,
+        alert=new.alert,
+        done=list({(d.receiver, d.notification): d for d in (*old.done, *new.done)}.values()),
     )
 
 

@@ -11,10 +11,11 @@ from models.labels import STAGES, TEAM_OF_TOUCHPOINT
 from pipeline.domain.crowd import Crowd
 from pipeline.domain.curve import Steps
 from pipeline.domain.distinct import hash_author
+from pipeline.domain.erasures import Erasures
 from pipeline.domain.likeness import POST_CHARACTERS, Kept, fold, remember
 from pipeline.domain.series import ALL
-from pipeline.domain.terms import count_terms, terms_of
-from pipeline.records import Alert, AlertKind, Mention, Post
+from pipeline.domain.terms import OrdinaryTalk, count_terms, distinctive, terms_of
+from pipeline.records import Alert, AlertKind, Mention, Post, Term
 
 VOICES_KEPT: Final = 256
 """Mentions remembered in brief, in case they turn out to be the beginning of something."""
@@ -141,6 +142,15 @@ class Incident(msgspec.Struct, array_like=True):
         count_terms(self.terms, terms_of(text, leave_out))
         self.texts += 1
 
+    def unread(self, text: str, posts: int, leave_out: frozenset[str]) -> None:
+        """Take the terms of so many posts like this one back."""
+        for term in terms_of(text, leave_out):
+            if self.terms.get(term, 0) > posts:
+                self.terms[term] -= posts
+            else:
+                self.terms.pop(term, None)
+        self.texts = max(0, self.texts - posts)
+
 
 class Case(msgspec.Struct, array_like=True, tag="case"):
     """What is remembered of a brand's mentions of one kind, beside their counts.
@@ -205,6 +215,34 @@ class Case(msgspec.Struct, array_like=True, tag="case"):
         if not post.repost:
             self.open.read(post.post.text, leave_out)
 
+    def forget_authors(self, erasures: Erasures, leave_out: frozenset[str]) -> bool:
+        """Drop the posts of authors who are to be forgotten; whether there were any.
+
+        Their words leave the terms, as often as posts stand for others like them: these may be by
+        the same author. That they spoke stays counted.
+        """
+        gone = [kept for kept in self.posts if erasures.covers_post(kept.post)]
+        self.posts = [kept for kept in self.posts if kept not in gone]
+        if self.open is None:
+            return bool(gone)
+        for kept in gone:
+            self.open.unread(kept.post.text, 1 + kept.post.alike, leave_out)
+        told = self.open.alert
+        self.open.alert = erasures.scrubbed(told)
+        return bool(gone) or self.open.alert is not told
+
+    def stands_out(
+        self, ordinary: OrdinaryTalk | None, leave_out: frozenset[str]
+    ) -> tuple[Term, ...]:
+        """What sets the open incident apart from ordinary talk, else the latest posts."""
+        if self.open is not None:
+            return distinctive(self.open.terms, self.open.texts, ordinary)
+        counts: dict[str, int] = {}
+        read = [kept.post.text for kept in self.posts if not kept.repost]
+        for text in read:
+            count_terms(counts, terms_of(text, leave_out))
+        return distinctive(counts, len(read), ordinary)
+
     def over_until(self, minute: int) -> int:
         """When the last incident that began before `minute` was over; 0 where none is known."""
         return max((span.resolved for span in self.over if span.onset <= minute), default=0)
@@ -230,6 +268,8 @@ def _post(mention: Mention) -> Post:
         published=event.published,
         followers=event.actor.followers,
         url=event.url if len(event.url or "") <= URL_CHARACTERS else None,
+        source=event.source,
+        author_id=event.actor.id,
     )
 
 

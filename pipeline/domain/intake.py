@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from base64 import b64encode
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -33,7 +34,7 @@ def read_event(raw: bytes | None, *, now: float, max_ahead: float, max_bytes: in
 
     Args:
         raw: The record's value.
-        now: Wall clock, epoch seconds.
+        now: When it came in, epoch seconds.
         max_ahead: Seconds an event may be published ahead of `now`.
         max_bytes: Largest record accepted.
 
@@ -58,7 +59,7 @@ def read_event(raw: bytes | None, *, now: float, max_ahead: float, max_bytes: in
     if ahead > max_ahead:
         raise RefusedError(
             "too_early",
-            f"published {event.published.isoformat()} is {ahead:.0f} s ahead of the clock; "
+            f"published {event.published.isoformat()} is {ahead:.0f} s after it came in; "
             f"at most {max_ahead:.0f} (intake.max_ahead)",
         )
     return event
@@ -98,6 +99,15 @@ def dead_letter(refused: RefusedError, record: Record, topic: str, partition: in
         event=text,
         event_base64=encoded,
     )
+
+
+def came_in(record: Record) -> float:
+    """When a record was written, epoch seconds: by its Kafka timestamp, or now if it has none.
+
+    What is decided by it is decided alike by every worker and in every replay, whatever their
+    clocks say.
+    """
+    return record.timestamp / 1000 if record.timestamp > 0 else time.time()
 
 
 def received_at(record: Record) -> datetime:

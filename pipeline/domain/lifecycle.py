@@ -24,6 +24,7 @@ from pipeline.domain.severity import Size, unusual
 from pipeline.domain.silences import Orders
 from pipeline.domain.spikes import Verdict
 from pipeline.domain.terms import OrdinaryTalk, distinctive
+from pipeline.domain.turns import turned
 from pipeline.records import Alert, AlertKind, AlertStatus, Score
 
 FIGURES_MINUTES: Final = 15
@@ -295,7 +296,8 @@ class Desk:
         )
         alert = msgspec.structs.replace(alert, silenced=self._held_back(incident, alert, minute))
         changed = "" if first else "; ".join(self._changes(incident, before, alert, minute))
-        incident.alert = alert = msgspec.structs.replace(alert, changed=changed)
+        turns = turned(None if first else before, alert)
+        incident.alert = alert = msgspec.structs.replace(alert, changed=changed, turns=turns)
         if first or status != before.status:
             incident.told = Told(minute, mentions, severity, incident.touchpoints)
         return alert

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Final
 
@@ -43,7 +44,7 @@ class Repeats:
     mention may never have left. At another offset it is a repeat, to be dropped.
     """
 
-    def __init__(self, limit: int, blocks: dict[bytes, Block] | None = None) -> None:
+    def __init__(self, limit: int, blocks: Mapping[bytes, Block] | None = None) -> None:
         self._limit = limit
         self._offsets: dict[bytes, int] = {}
         self._blocks: OrderedDict[bytes, Block] = OrderedDict()

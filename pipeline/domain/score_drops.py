@@ -17,6 +17,7 @@ from pipeline.domain.lifecycle import Brand
 from pipeline.domain.series import ALL
 from pipeline.domain.severity import WORST, unusual
 from pipeline.domain.silences import Orders
+from pipeline.domain.turns import turned
 from pipeline.records import Alert, AlertStatus, Score
 
 WINDOW: Final = "24h"
@@ -88,6 +89,7 @@ class Course(msgspec.Struct, array_like=True, tag="score"):
             silenced=silence.id if silence is not None else None,
             acknowledged=taken.author if taken is not None else None,
         )
+        told = msgspec.structs.replace(told, turns=turned(self.open, told))
         last, self.open = self.open, told if status == "firing" else None
         if status == "resolved":
             self.before = None

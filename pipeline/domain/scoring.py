@@ -10,7 +10,7 @@ import msgspec
 from models.labels import ADVOCACIES, GAPS, SENTIMENTS, STAGES, TEAM_OF_TOUCHPOINT, TOUCHPOINTS
 from pipeline.domain import distinct
 from pipeline.domain.buckets import Totals
-from pipeline.records import Event, GapRate, Score
+from pipeline.records import Event, GapCount, GapRate, Hour, Score
 
 
 def weight(event: Event, stage: str, stage_weights: dict[str, float], *, reach: bool) -> float:
@@ -89,6 +89,31 @@ def score_of(
         gap_by_touchpoint={name: gap_rate(counts) for name, counts in by_touchpoint.items()},
         gap_by_team={name: gap_rate(counts) for name, counts in by_team.items()},
         share_of_voice=None,
+    )
+
+
+def hour_of(brand: str, number: int, totals: Totals) -> Hour:
+    """The record of one hour (number since the epoch) of a brand."""
+    by_touchpoint = {
+        touchpoint: totals.gaps[at * len(GAPS) : (at + 1) * len(GAPS)]
+        for at, touchpoint in enumerate(TOUCHPOINTS)
+    }
+    return Hour(
+        brand=brand,
+        start=datetime.fromtimestamp(number * 3600, UTC),
+        mentions=totals.mentions,
+        weight=totals.weight,
+        weight_squared=totals.weight_squared,
+        promoter=totals.promoter,
+        detractor=totals.detractor,
+        authors=distinct.estimate(totals.authors),
+        suggestions=totals.suggestions,
+        stages={name: n for name, n in zip(STAGES, totals.stages, strict=True) if n},
+        gaps={
+            name: GapCount(sum(counts), below=counts[0], above=counts[2])
+            for name, counts in by_touchpoint.items()
+            if any(counts)
+        },
     )
 
 

@@ -128,6 +128,13 @@ class Measured:
             self._detector.expected(series.past, minute, window),
         )
 
+    def outlook(self, name: str, minute: int, window: int) -> float:
+        """Mentions expected in those minutes of a series that may have been silent for long."""
+        series = self._series(name)
+        if series is None:
+            return 0.0
+        return self._detector.expected_in_silence(series.past, minute, window)
+
     def seen(self, name: str, minute: int, window: int) -> int:
         """Mentions seen in the `window` minutes that end with `minute`."""
         series = self._series(name)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from models.labels import TEAM_OF_TOUCHPOINT
 from pipeline.records import Acknowledgement, Alert, Silence
@@ -40,6 +41,10 @@ class Orders:
         """A silence by id, in force or not."""
         return self._silences.get(identity)
 
+    def silences(self) -> list[Silence]:
+        """All silences, ended ones too."""
+        return list(self._silences.values())
+
     def acknowledgement_of(self, alert: Alert) -> Acknowledgement | None:
         """Who took an alert on."""
         return self._acknowledged.get(alert.id)
@@ -57,6 +62,26 @@ def fits(silence: Silence, alert: Alert) -> bool:
         and silence.alert in (None, alert.id)
         and (silence.touchpoint is None or names == {silence.touchpoint})
         and (silence.team is None or {_team(name) for name in names} == {silence.team})
+    )
+
+
+def new_silence_id() -> str:
+    """An id for a silence, short enough to be typed."""
+    return secrets.token_hex(4)
+
+
+def snooze_of(
+    alert: Alert, length: timedelta, now: datetime, *, author: str, comment: str
+) -> Silence:
+    """The silence of one alert for `length` from `now`."""
+    return Silence(
+        new_silence_id(),
+        # From its beginning: an alert of a backlog lags behind the clock.
+        alert.onset,
+        max(now, alert.updated) + length,
+        author=author,
+        comment=comment or "snoozed",
+        alert=alert.id,
     )
 
 

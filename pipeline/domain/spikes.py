@@ -248,6 +248,23 @@ class Detector:
             usual, grid, minute + 1 - window
         )
 
+    def expected_in_silence(self, past: Past, minute: int, window: int) -> float:
+        """As `expected`, taking the time since the series was last counted in for silence.
+
+        Nothing is learnt by asking. The level is what it would be were the slots that are over
+        learnt from, each as busy as any other: close enough for a picture, and never judged by.
+        """
+        usual, slot = past.usual, self._grid.slot
+        fade = self._grid.fade(baseline.LEVEL_HALF_LIFE)
+        over = minute // slot - usual.slot
+        expected = self.expected(past, minute, window)
+        if over <= 0 or not usual.level:
+            return expected
+        seen = past.recent.between(usual.slot * slot, (usual.slot + 1) * slot)
+        mentions = (usual.mentions * fade + seen) * fade ** (over - 1)
+        slots = usual.slots * fade**over + (1.0 - fade**over) / (1.0 - fade)
+        return expected * mentions / slots / usual.level
+
     def known(self, past: Past) -> float:
         """Mentions of the hours that are over, at face value and soon fading."""
         return past.usual.fast_mentions

@@ -221,7 +221,7 @@ def retry_after(value: str | None, now: datetime) -> float | None:
     else:
         try:
             moment = parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, OverflowError):  # the latter where the zone is days away
             return None
         # RFC 9110 dates are GMT, also where none is given.
         seconds = (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds()

@@ -31,7 +31,7 @@ class Links:
     """What may be followed from one alert.
 
     Attributes:
-        page: The alert on the live page.
+        page: The alert's page.
         dashboard: Its brand and touchpoint around its time.
         runbook: What is to be done about such alerts.
     """
@@ -64,8 +64,8 @@ class LinkTemplates:
         """The links of an alert as it is now."""
         place = {"brand": alert.brand, "touchpoint": alert.touchpoint}
         around = {
-            "from_ms": _milliseconds(alert.onset - BEFORE),
-            "to_ms": _milliseconds(alert.updated + AFTER),
+            "from_ms": _milliseconds(alert.onset, -BEFORE),
+            "to_ms": _milliseconds(alert.updated, AFTER),
         }
         if alert.touchpoint == "all":
             around["touchpoint"] = ALL_IN_GRAFANA
@@ -101,10 +101,11 @@ def check_template(template: str, placeholders: tuple[str, ...] = ()) -> str:
 
 
 def _page(address: str | None, alert: Alert) -> Link | None:
-    """The alert's place on the live page, unless the address names a place itself."""
+    """The alert's own page, unless the address names a place itself."""
     if address is None or "#" in address:
         return link_to(address)
-    return link_to(f"{address}#alert-{quote(alert.id, safe='')}")
+    path, mark, query = address.partition("?")
+    return link_to(f"{path.rstrip('/')}/alerts/{quote(alert.id, safe='')}{mark}{query}")
 
 
 def _filled(template: str | None, values: Mapping[str, str]) -> Link | None:
@@ -113,5 +114,6 @@ def _filled(template: str | None, values: Mapping[str, str]) -> Link | None:
     return link_to(_PLACEHOLDER.sub(lambda m: quote(values[m[0][1:-1]], safe=""), template))
 
 
-def _milliseconds(moment: datetime) -> str:
-    return str(int(moment.timestamp() * 1000))
+def _milliseconds(moment: datetime, away: timedelta) -> str:
+    """A moment so far away from another; past the calendar's ends too."""
+    return str(int((moment.timestamp() + away.total_seconds()) * 1000))

@@ -46,7 +46,7 @@ _KINDS: Final = ("gap", "delight", "score", "rival")
 class _Receiver(Section):
     """What all kinds have: a name, and which alerts go there when."""
 
-    name: Key
+    name: Key = Field(description="Stable short name, in commands and metrics.")
     brands: tuple[Key, ...] = Field((), description="Only these brands; all when empty.")
     touchpoints: Annotated[tuple[str, ...], _among(_TOUCHPOINTS)] = Field(
         (), description="Only these touchpoints (`all`: the brand as a whole); all when empty."
@@ -187,7 +187,7 @@ class _Addressed(CalledReceiver):
 class _Keyed(CalledReceiver):
     """A receiver at a known address that is told who calls by a token."""
 
-    token: SecretStr | None = None
+    token: SecretStr | None = Field(None, description="What tells the service who calls.")
     token_file: Path | None = Field(None, description="File holding the token.")
 
     @model_validator(mode="after")
@@ -271,9 +271,9 @@ class SlackReceiver(CalledReceiver):
 
     kind: Literal["slack"]
     url: SecretStr | None = Field(None, description="Address of an incoming webhook.")
-    url_file: Path | None = None
+    url_file: Path | None = Field(None, description="File holding the address.")
     token: SecretStr | None = Field(None, description="Bot token with the scope chat:write.")
-    token_file: Path | None = None
+    token_file: Path | None = Field(None, description="File holding the token.")
     channel: str | None = Field(
         None, pattern=r"^[A-Z0-9]{3,30}$", description="Channel id, with a token: `C0123456789`."
     )
@@ -374,15 +374,15 @@ class EmailReceiver(_Receiver):
 
     kind: Literal["email"]
     host: str = Field(pattern=r"^[A-Za-z0-9.:-]{1,253}$", description="The SMTP server.")
-    port: int = Field(587, ge=1, le=65535)
+    port: int = Field(587, ge=1, le=65535, description="Its port.")
     security: Literal["starttls", "tls", "none"] = Field(
         "starttls", description="`tls`: from the first byte (port 465); `none`: for a local relay."
     )
-    username: str | None = None
-    password: SecretStr | None = None
-    password_file: Path | None = None
-    sender: Mailbox
-    to: tuple[Mailbox, ...] = Field(min_length=1, max_length=50)
+    username: str | None = Field(None, description="Who logs in, where the server wants that.")
+    password: SecretStr | None = Field(None, description="The password that goes with it.")
+    password_file: Path | None = Field(None, description="File holding the password.")
+    sender: Mailbox = Field(description="Address the mail is from.")
+    to: tuple[Mailbox, ...] = Field(min_length=1, max_length=50, description="Who gets it.")
 
     @model_validator(mode="after")
     def _login(self) -> Self:
@@ -427,7 +427,7 @@ class AlertmanagerReceiver(_Addressed):
 
     kind: Literal["alertmanager"]
     token: SecretStr | None = Field(None, description="Sent as a bearer token.")
-    token_file: Path | None = None
+    token_file: Path | None = Field(None, description="File holding the token.")
     labels: dict[str, str] = Field(default_factory=dict, description="Added to every alert.")
 
     @field_validator("labels")
@@ -461,7 +461,7 @@ class AppriseReceiver(_Receiver):
 
     kind: Literal["apprise"]
     url: SecretStr | None = Field(None, description="Apprise URL; holds secrets.")
-    url_file: Path | None = None
+    url_file: Path | None = Field(None, description="File holding the URL.")
     allow_private: bool = Field(
         False,
         description="Must be true: Apprise makes its own connections, which are not looked at.",

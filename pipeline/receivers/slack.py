@@ -86,14 +86,14 @@ class SlackBot(HttpReceiver[SlackReceiver]):
             )
 
         async def edit(handle: str) -> Outcome | None:
-            channel, ts = handle.split(" ")
+            channel, _, ts = handle.partition(" ")
             said = await self._call("chat.update", whole | {"channel": channel, "ts": ts})
             if isinstance(said, _Said) and said.error in _NO_MESSAGE:
                 return None
             return _outcome(said)
 
         async def reply(handle: str) -> Outcome:
-            channel, ts = handle.split(" ")
+            channel, _, ts = handle.partition(" ")
             return _outcome(
                 await self._call(
                     "chat.postMessage",

@@ -7,7 +7,8 @@ drop repeats by.
 
 from __future__ import annotations
 
-from typing import Any, Final
+import contextlib
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -33,7 +34,7 @@ class _Parameters(msgspec.Struct):
 
 
 class _Message(msgspec.Struct):
-    message_id: int = 0
+    message_id: Annotated[int, msgspec.Meta(ge=1)]
 
 
 class _Said(msgspec.Struct):
@@ -96,8 +97,8 @@ def _outcome(answer: Answer | Outcome, *, handle: str | None = None) -> Outcome:
     said = answer.read(_Said)
     wait = said.parameters.retry_after if said and said.parameters else None
     if handle is None and said is not None and said.ok:
-        number = msgspec.convert(said.result, _Message).message_id
-        handle = str(number) if number else None
+        with contextlib.suppress(msgspec.ValidationError):
+            handle = str(msgspec.convert(said.result, _Message).message_id)
     return answer.outcome(wait=wait, handle=handle)
 
 

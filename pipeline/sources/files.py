@@ -154,14 +154,18 @@ def _read_jsonl(lines: Iterable[bytes]) -> Iterator[SourceRecord]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        value = line.removesuffix(b"\n").removesuffix(b"\r")
-        try:
-            head = _decode_head(value)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            head = _Head()
-        legible = isinstance(head.id, str) and head.id
-        key = head.id.encode() if legible else _digest(value).encode()
-        yield SourceRecord(key, value, _epoch(head.published), number)
+        yield record_of(line.removesuffix(b"\n").removesuffix(b"\r"), number)
+
+
+def record_of(value: bytes, line: int) -> SourceRecord:
+    """The record for one event in JSON, legible or not."""
+    try:
+        head = _decode_head(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        head = _Head()
+    legible = isinstance(head.id, str) and head.id
+    key = head.id.encode() if legible else _digest(value).encode()
+    return SourceRecord(key, value, _epoch(head.published), line)
 
 
 def _read_csv(lines: Iterable[bytes], name: str) -> Iterator[SourceRecord]:
@@ -245,7 +249,7 @@ def _epoch(published: object) -> float | None:
         return None
     try:
         moment = msgspec.convert(published, datetime)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, UnicodeEncodeError):  # the latter where it was no UTF-8
         return None
     return moment.timestamp() if moment.tzinfo else None
 

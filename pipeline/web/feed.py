@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from pipeline.domain.deliveries import Delivery
 from pipeline.following import Follower, taker
-from pipeline.records import Alert, Mention, Score
+from pipeline.records import Alert, Expectation, Hour, Mention, Score
 from pipeline.web.view import LiveView
 
 LOOK_EVERY: Final = 1.0
@@ -24,7 +25,7 @@ LOOK_AT_IN_ALL: Final = 240
 
 
 class TopicFeed(Follower):
-    """Follows scores and alerts from their beginning, and looks at the newest mentions.
+    """Follows scores, hours and alerts from their beginning, and looks at the newest mentions.
 
     Watching costs a bounded amount however fast mentions come, because every look skips to the
     newest.
@@ -32,7 +33,8 @@ class TopicFeed(Follower):
     Args:
         view: What to fill; it is also told how current it is.
         consumer_options: Address and security for aiokafka (`bootstrap_servers`, …).
-        scores, alerts, mentions: Full topic names.
+        scores, hours, expectations, alerts, deliveries, mentions: Full topic names;
+            `deliveries` is the changelog of the notify agents.
         on_score: Also told of every score, from the beginning of its topic.
         new_consumer: Makes the consumer; tests give their own.
     """
@@ -43,7 +45,10 @@ class TopicFeed(Follower):
         *,
         consumer_options: Mapping[str, Any],
         scores: str,
+        hours: str,
+        expectations: str,
         alerts: str,
+        deliveries: str,
         mentions: str,
         on_score: Callable[[Score], None] | None = None,
         new_consumer: Callable[..., Any] = AIOKafkaConsumer,
@@ -58,7 +63,10 @@ class TopicFeed(Follower):
             consumer_options=consumer_options,
             takers={
                 scores: taker(Score, take_score),
+                hours: taker(Hour, view.on_history),
+                expectations: taker(Expectation, view.on_history),
                 alerts: taker(Alert, view.on_alert),
+                deliveries: taker(Delivery, view.on_delivery),
                 mentions: taker(Mention, view.on_mention),
             },
             new_consumer=new_consumer,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import web
@@ -19,7 +18,12 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from pipeline.settings import WebSettings
-from pipeline.web.view import LiveView
+from pipeline.web import WebError, openapi, problems
+from pipeline.web.access import LOGIN, LOGIN_HEADERS, Access
+from pipeline.web.api import Api
+from pipeline.web.ingest import Ingest
+from pipeline.web.problems import ProblemError
+from pipeline.web.view import SECTIONS, LiveView
 
 Health = Callable[[], tuple[bool, dict[str, Any]]]
 """Whether all is well, and what to tell about it."""
@@ -55,23 +59,30 @@ SECURITY_HEADERS: Final = {
     "Server": "gapwatch",
 }
 
+PAGES: Final = {
+    "/": "overview",
+    "/brands/{brand}": "brand",
+    "/alerts/{alert}": "alert",
+    "/rivals": "rivals",
+}
+"""Path of each page to its name: that of its part of the markup and of its script."""
+
+_TOLD: Final = ("Allow", "Retry-After", "WWW-Authenticate")
+"""Headers of an error that its problem keeps."""
+
 _STATIC: Final = Path(__file__).parent / "static"
 _TYPES: Final = {
-    ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
 }
 
 
-class WebError(Exception):
-    """The page cannot be served; the message says which setting to change."""
-
-
 class WebServer:
     """Serves the live page and what machines ask a worker for.
 
-    `/` page; `/api/state`, `/api/scores`, `/api/alerts` JSON; `/api/stream` Server-Sent Events;
+    `/`, `/brands/KEY`, `/alerts/ID`, `/rivals` pages; `/api/…` JSON, as `/api/openapi.json` says;
+    `/api/state` and `/api/stream` (Server-Sent Events) what the pages show, for themselves;
     `/metrics` Prometheus; `/healthz`, `/readyz` 200 or 503 with reasons.
 
     Bound to a loopback address it answers only requests that name a loopback host, so that no web
@@ -83,6 +94,8 @@ class WebServer:
         registry: The metrics.
         health: For `/healthz`: whether the worker moves.
         ready: For `/readyz`: whether the worker has begun its work.
+        api: The JSON API.
+        ingest: Takes events.
     """
 
     def __init__(
@@ -92,6 +105,8 @@ class WebServer:
         registry: CollectorRegistry,
         health: Health,
         ready: Health,
+        api: Api,
+        ingest: Ingest | None = None,
     ) -> None:
         self._settings = settings
         self._view = view
@@ -100,20 +115,27 @@ class WebServer:
         self._instance = secrets.token_hex(6)
         self._closing = asyncio.Event()
         self._port: int | None = None
-        app = web.Application(middlewares=[_loopback_only] if _is_loopback(settings.host) else [])
+        access = Access(settings, own_tokens=ingest.paths if ingest else frozenset())
+        app = web.Application(middlewares=[_tell_problems, *access.middlewares])
         app.on_response_prepare.append(_secure)
-        app.router.add_get("/", _file(_STATIC / "index.html"))
+        access.add_routes(app)
+        for place, name in PAGES.items():
+            app.router.add_get(place, _page(name))
         for path in sorted(_STATIC.iterdir()):
             if path.suffix in _TYPES:
                 app.router.add_get(f"/static/{path.name}", _file(path))
+        app.router.add_routes(list(api.routes()))
+        app.router.add_routes(list(ingest.routes()) if ingest else [])
+        app.router.add_get("/api/openapi.json", _document())
         app.router.add_get("/api/state", self._state)
         app.router.add_get("/api/stream", self._stream, allow_head=False)
-        app.router.add_get("/api/scores", self._scores)
-        app.router.add_get("/api/alerts", self._alerts)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", _probe(health))
         app.router.add_get("/readyz", _probe(ready))
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
+        # What is compressed is uncompressed where it is known how much may come of it.
+        self._runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=2.0, auto_decompress=False
+        )
 
     @property
     def port(self) -> int:
@@ -156,19 +178,18 @@ class WebServer:
             "application/json",
         )
 
-    async def _scores(self, request: web.Request) -> web.Response:
-        return _json(self._view.scores())
-
-    async def _alerts(self, request: web.Request) -> web.Response:
-        return _json(self._view.alerts())
-
     async def _metrics(self, request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         headers = {"Content-Type": content_type, "Cache-Control": "no-store"}
         return web.Response(body=encode(self._registry), headers=headers)
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
-        """The whole state, then what changes, at most once a second."""
+        """The whole state, then what changes, at most once a second.
+
+        `?sections=status,alerts` asks for those sections only.
+        """
+        asked = request.query.get("sections")
+        sections = frozenset(asked.split(",") if asked is not None else SECTIONS)
         if self._view.watchers >= MAX_WATCHERS:
             raise web.HTTPServiceUnavailable(
                 text=f"{MAX_WATCHERS} pages watch this worker already; close one or ask another.",
@@ -181,12 +202,12 @@ class WebServer:
                 "X-Accel-Buffering": "no",  # a proxy that gathers the stream would hold it back
             }
         )
-        with self._view.watching():
+        with self._view.watching() if "mentions" in sections else nullcontext():
             await response.prepare(request)
             sent, spoke = 0, time.monotonic()
             while not self._closing.is_set():
                 if self._view.revision != sent:
-                    message = b"data: " + self._view.snapshot(since=sent) + b"\n\n"
+                    message = b"data: " + self._view.snapshot(sent, sections) + b"\n\n"
                     sent = self._view.revision
                 elif time.monotonic() - spoke >= HEARTBEAT_EVERY:
                     # The comment is for proxies, the event for the page, which sees no comments.
@@ -207,33 +228,23 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @web.middleware
-async def _loopback_only(request: web.Request, handler: Handler) -> web.StreamResponse:
-    if not _is_loopback(_host_name(request.headers.get("Host", ""))):
-        raise web.HTTPMisdirectedRequest(
-            text="Gapwatch listens on a loopback address here and answers to localhost, 127.0.0.1 "
-            "and [::1] only; a proxy in front of it must send such a Host header."
-        )
-    return await handler(request)
+async def _tell_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What goes wrong in the API is told as a problem."""
+    try:
+        return await handler(request)
+    except ProblemError as error:
+        return problems.answer(error.problem)
+    except web.HTTPException as error:
+        if not request.path.startswith("/api/"):
+            raise
+        kept = {name: error.headers[name] for name in _TOLD if name in error.headers}
+        return problems.answer(problems.of_http(error, request.path), kept)
 
 
 async def _secure(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(SECURITY_HEADERS)
-
-
-def _host_name(header: str) -> str:
-    try:
-        return urlsplit(f"//{header}").hostname or ""
-    except ValueError:
-        return ""
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    if request.path == LOGIN:
+        response.headers.update(LOGIN_HEADERS)
 
 
 def _why_not(error: OSError, host: str, port: int) -> str:
@@ -278,9 +289,24 @@ def _tagged(request: web.Request, body: bytes, tag: str, content_type: str) -> w
 
 
 def _file(path: Path) -> Handler:
-    body = path.read_bytes()
+    return _fixed(path.read_bytes(), _TYPES[path.suffix])
+
+
+def _page(name: str) -> Handler:
+    """A page: its own part in the shell that all have."""
+    shell, main = (
+        (_STATIC / f"{part}.html").read_text(encoding="utf-8") for part in ("shell", name)
+    )
+    whole = shell.replace("<!-- main -->", main).replace("PAGE", name)
+    return _fixed(whole.encode(), "text/html; charset=utf-8")
+
+
+def _document() -> Handler:
+    return _fixed(msgspec.json.encode(openapi.document()), "application/json")
+
+
+def _fixed(body: bytes, content_type: str) -> Handler:
     tag = sha256(body).hexdigest()[:16]
-    content_type = _TYPES[path.suffix]
 
     async def answer(request: web.Request) -> web.Response:
         return _tagged(request, body, tag, content_type)

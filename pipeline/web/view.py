@@ -14,15 +14,20 @@ from typing import Any, Final, Literal
 import msgspec
 
 from models.labels import HEADS
-from pipeline.records import Alert, Mention, Score
+from pipeline.domain.deliveries import Delivery, merged
+from pipeline.domain.erasures import Erasures
+from pipeline.domain.history import History
+from pipeline.domain.series import ALL
+from pipeline.records import Alert, Expectation, Hour, Mention, Score
 
 FeedState = Literal["reading", "live", "lost"]
 """How the view is fed: still reading what stands in the topics, at their end, or cut off."""
 
-TREND_WINDOW: Final = "1h"
-TREND_STEP: Final = timedelta(minutes=6)
-TREND_POINTS: Final = 240
+TREND_HOURS: Final = 24
 RESOLVED_SHOWN: Final = 20
+RESOLVED_KEPT: Final = 500
+"""Resolved alerts shown on the front page, and kept for their own pages and their brand's."""
+
 MENTIONS_SHOWN: Final = 60
 TEXT_SHOWN: Final = 600
 GONE_AFTER: Final = timedelta(days=1)
@@ -31,31 +36,30 @@ GONE_AFTER: Final = timedelta(days=1)
 _EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 TrendPoint = tuple[int, float | None, float]
-"""Seconds since 1970 (event time), score, share of mentions below expectation."""
+"""End of an hour (seconds since 1970), its score, its share of mentions below expectation."""
+
+SECTIONS: Final = ("status", "brands", "trends", "alerts", "mentions")
 
 
-class Trend:
-    """One brand's last 24 hours of event time: at most one point per six minutes, the last wins."""
+class Rival(msgspec.Struct, frozen=True):
+    """A brand that another is compared with."""
 
-    def __init__(self) -> None:
-        self._points: dict[int, TrendPoint] = {}
+    key: str
+    name: str
 
-    def add(self, score: Score) -> bool:
-        """Take a score not older than the last; true where it began a new point."""
-        slot = (score.as_of - _EPOCH) // TREND_STEP
-        begun = slot not in self._points
-        value = None if score.score is None else round(score.score, 2)
-        seconds = int(score.as_of.timestamp())
-        self._points[slot] = (seconds, value, round(score.gap.below, 4))
-        if begun:
-            oldest = slot - TREND_POINTS
-            self._points = {at: point for at, point in self._points.items() if at > oldest}
-        return begun
 
-    @property
-    def points(self) -> list[TrendPoint]:
-        """Oldest first."""
-        return list(self._points.values())
+class ShownBrand(msgspec.Struct, frozen=True):
+    """A brand as it is shown.
+
+    Attributes:
+        rivals: What it is compared with.
+        scores: The latest score of each window (`1h`, `24h`, `7d`), where there is one.
+    """
+
+    key: str
+    name: str
+    rivals: tuple[Rival, ...]
+    scores: dict[str, Score]
 
 
 class LiveView:
@@ -67,27 +71,35 @@ class LiveView:
     Attributes:
         revision: From 1, grows with every change; equal revisions mean equal snapshots.
         watchers: How many pages are open now.
+        history: The last weeks of every brand.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, erasures: Erasures | None = None) -> None:
+        """As above.
+
+        Args:
+            erasures: Authors whose posts are not shown.
+        """
+        self._erasures = erasures or Erasures()
         self.revision = 1
         self.watchers = 0
         self._feed: FeedState = "reading"
         self._clock: datetime | None = None
         self._status: dict[str, Any] = {}
         self._scores: dict[str, dict[str, Score]] = {}
-        self._trends: dict[str, Trend] = {}
+        self.history = History()
         self._alerts: dict[str, Alert] = {}
+        self._deliveries: dict[str, Delivery] = {}
         self._mentions: dict[tuple[str, str], Mention] = {}
         self._sections: dict[str, Callable[[], Any]] = {
             "status": lambda: self._status,
-            "brands": self._brands,
-            "trends": lambda: {brand: trend.points for brand, trend in self._trends.items()},
+            "brands": self.brands,
+            "trends": self._trends,
             "alerts": self.alerts,
             "mentions": self._recent_mentions,
         }
         self._changed_at = dict.fromkeys(self._sections, 0)
-        self._encoded: dict[int, bytes] = {}
+        self._encoded: dict[tuple[int, frozenset[str]], bytes] = {}
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -125,59 +137,117 @@ class LiveView:
             return
         windows[score.window] = score
         self._tick(score.as_of)
-        changed = ["brands"]
-        if score.window == TREND_WINDOW:
-            begun = self._trends.setdefault(score.brand, Trend()).add(score)
-            # The newest point is the score itself, which the page has: it need not be sent twice.
-            if begun:
-                changed.append("trends")
-        self._changed(*changed)
+        self._changed("brands")
+
+    def on_history(self, record: Hour | Expectation) -> None:
+        """Take an hour of a brand, or what was expected of it."""
+        newest = self.history.newest(record.brand)
+        if not self.history.take(record):
+            return
+        if isinstance(record, Hour) and record.start != newest:
+            self._changed("trends")
+        else:
+            # The running hour is told by the score itself, which the page has.
+            self._changed()
+
+    def on_delivery(self, delivery: Delivery) -> None:
+        """Take what an alert's receivers were promised and given, beside what is known of it."""
+        if not delivery.alert:  # written by a version that did not name it
+            return
+        held = self._deliveries.get(delivery.alert)
+        self._deliveries[delivery.alert] = merged(held, delivery) if held else delivery
+        if len(self._deliveries) > 2 * RESOLVED_KEPT:
+            newest = sorted(self._deliveries.values(), key=lambda each: each.updated)
+            self._deliveries = {each.alert: each for each in newest[-RESOLVED_KEPT:]}
+        self._changed()
 
     def on_alert(self, alert: Alert) -> None:
         """Take an alert's state, unless a newer one is held."""
         held = self._alerts.get(alert.id)
         if held is not None and alert.updated < held.updated:
             return
+        alert = self._erasures.scrubbed(alert)
         posts = tuple(msgspec.structs.replace(p, text=_clip(p.text)) for p in alert.posts)
         alert = msgspec.structs.replace(alert, posts=posts)
         if alert == held:
             return
         self._alerts[alert.id] = alert
-        self._alerts = {shown.id: shown for shown in self.alerts()}
+        if len(self._alerts) > 2 * RESOLVED_KEPT:
+            self._alerts = {kept.id: kept for kept in self.alerts(resolved=RESOLVED_KEPT)}
         self._tick(alert.updated)
         self._changed("alerts")
 
     def on_mention(self, mention: Mention) -> None:
         """Take a mention; the same event about the same brand is shown once."""
+        if self._erasures.covers_event(mention.event):
+            return
         self._mentions[mention.brand, mention.event.id] = mention
         if len(self._mentions) > 4 * MENTIONS_SHOWN:
             newest = reversed(self._newest_mentions())
             self._mentions = {(m.brand, m.event.id): m for m in newest}
         self._changed("mentions")
 
+    def forget_authors(self) -> None:
+        """Show no more posts of authors who are to be forgotten."""
+        self._mentions = {
+            key: mention
+            for key, mention in self._mentions.items()
+            if not self._erasures.covers_event(mention.event)
+        }
+        self._alerts = {key: self._erasures.scrubbed(a) for key, a in self._alerts.items()}
+        for delivery in self._deliveries.values():
+            delivery.forget_authors(self._erasures)
+        self._changed("alerts", "mentions")
+
     def scores(self) -> list[Score]:
         """The latest score of every brand shown and window."""
-        return [score for brand in self._shown_brands() for score in self._windows(brand)]
+        return [score for brand in self.brands() for score in brand.scores.values()]
 
-    def alerts(self) -> list[Alert]:
-        """Open alerts, escalated before firing and newest first, then the last resolved."""
-        newest = sorted(self._alerts.values(), key=lambda a: (a.updated, a.id), reverse=True)
-        resolved = [alert for alert in newest if alert.status == "resolved"]
+    @property
+    def clock(self) -> datetime | None:
+        """The newest event time."""
+        return self._clock
+
+    def alert(self, identity: str) -> Alert | None:
+        """An alert by id: open, or one of the last `RESOLVED_KEPT` resolved."""
+        return self._alerts.get(identity)
+
+    def delivery(self, identity: str) -> Delivery | None:
+        """What the receivers of an alert were promised and given, while that is remembered."""
+        return self._deliveries.get(identity)
+
+    def alerts(self, *, brand: str | None = None, resolved: int = RESOLVED_SHOWN) -> list[Alert]:
+        """Open alerts, escalated before firing and newest first, then the last `resolved`."""
+        wanted = [a for a in self._alerts.values() if brand in (None, a.brand)]
+        newest = sorted(wanted, key=lambda a: (a.updated, a.id), reverse=True)
+        over = [alert for alert in newest if alert.status == "resolved"]
         still_open = [alert for alert in newest if alert.status != "resolved"]
         still_open.sort(key=lambda a: (a.status == "escalated", a.onset, a.id), reverse=True)
-        return still_open + resolved[:RESOLVED_SHOWN]
+        return still_open + over[:resolved]
 
-    def snapshot(self, since: int = 0) -> bytes:
-        """What the page shows, as JSON: every section, or those changed after revision `since`."""
-        if since not in self._encoded:
-            sections = {
+    def brand(self, key: str) -> ShownBrand | None:
+        """A brand that is shown, by key."""
+        return next((brand for brand in self.brands() if brand.key == key), None)
+
+    def brands(self) -> list[ShownBrand]:
+        """The brands shown: those configured in their order, then those of other workers."""
+        return [
+            ShownBrand(key, self._name(key), self._rivals(key), self._scores.get(key, {}))
+            for key in self._shown_brands()
+        ]
+
+    def snapshot(self, since: int = 0, sections: frozenset[str] = frozenset(SECTIONS)) -> bytes:
+        """What the page shows, as JSON: of `sections` those changed after revision `since`."""
+        wanted = since, sections
+        if wanted not in self._encoded:
+            built = {
                 name: build()
                 for name, build in self._sections.items()
-                if since <= 0 or self._changed_at[name] > since
+                if name in sections and (since <= 0 or self._changed_at[name] > since)
             }
             head = {"revision": self.revision, "feed": self._feed, "clock": self._clock}
-            self._encoded[since] = msgspec.json.encode(head | sections)
-        return self._encoded[since]
+            self._encoded[wanted] = msgspec.json.encode(head | built)
+        return self._encoded[wanted]
 
     def _changed(self, *sections: str) -> None:
         self.revision += 1
@@ -196,11 +266,9 @@ class LiveView:
     def _name(self, brand: str) -> str:
         return str(self._configured().get(brand, {}).get("name") or brand)
 
-    def _rivals(self, brand: str) -> list[str]:
-        return [self._name(rival) for rival in self._configured().get(brand, {}).get("rivals", ())]
-
-    def _windows(self, brand: str) -> list[Score]:
-        return list(self._scores.get(brand, {}).values())
+    def _rivals(self, brand: str) -> tuple[Rival, ...]:
+        keys = self._configured().get(brand, {}).get("rivals", ())
+        return tuple(Rival(key, self._name(key)) for key in keys)
 
     def _shown_brands(self) -> list[str]:
         """Configured brands in their order, then those only other workers know."""
@@ -210,15 +278,19 @@ class LiveView:
         foreign = [key for key, at in newest.items() if key not in configured and at >= alive]
         return [*configured, *sorted(foreign)]
 
-    def _brands(self) -> list[dict[str, Any]]:
+    def _trends(self) -> dict[str, list[TrendPoint]]:
+        return {brand: self._trend(brand) for brand in self._shown_brands()}
+
+    def _trend(self, brand: str) -> list[TrendPoint]:
+        """The hours that are over, of the last day."""
+        steps = self.history.course(brand, window="1h", hours=TREND_HOURS + 1, step=1)[:-1]
         return [
-            {
-                "key": key,
-                "name": self._name(key),
-                "rivals": self._rivals(key),
-                "scores": self._scores.get(key, {}),
-            }
-            for key in self._shown_brands()
+            (
+                int(step.start.timestamp()) + 3600,
+                step.score,
+                round(step.gaps[ALL].below / step.mentions, 4) if step.mentions else 0.0,
+            )
+            for step in steps
         ]
 
     def _newest_mentions(self) -> list[Mention]:

@@ -16,6 +16,7 @@ from pipeline.cli.data import COMMANDS as DATA
 from pipeline.cli.work import COMMANDS as WORK
 from pipeline.settings import load_settings
 from pipeline.streaming import DRAIN_SECONDS
+from pipeline.web.access import check_access
 from tests.deploy.tools import REQUIRE_DEPLOY, ROOT, TIMEOUT, go_tool, installed, run
 from tests.kafka.server import VERSION
 
@@ -107,6 +108,7 @@ def test_the_worker_is_given_settings_it_accepts(
         monkeypatch.setenv(name, str(where) if where else value)
     settings = load_settings()
     assert settings.brands
+    check_access(settings.web)
     listens = kafka["environment"]["KAFKA_ADVERTISED_LISTENERS"]
     assert listens == f"PLAINTEXT://{settings.kafka.bootstrap_servers}"
     assert settings.kafka.replication == 1

@@ -11,6 +11,8 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from deploy.kubernetes import USERS
+from pipeline.rights import Right, rights
 from pipeline.settings import Settings, load_settings
 from pipeline.streaming import DRAIN_SECONDS
 from pipeline.topics import topic_specs
@@ -141,22 +143,23 @@ def test_topics_are_those_of_the_code(cluster: Cluster, settings: Settings) -> N
     assert all(topic["replicas"] <= nodes for topic in declared.values())
 
 
-def test_the_user_may_use_every_topic_and_its_group_and_no_more(
-    cluster: Cluster, settings: Settings
-) -> None:
-    user = cluster.one("KafkaUser")
-    acls = user["spec"]["authorization"]["acls"]
-    prefixes = [a["resource"]["name"] for a in acls if a["resource"].get("patternType") == "prefix"]
-    for spec in topic_specs(settings):
-        assert any(spec.name.startswith(prefix) for prefix in prefixes), spec.name
-    groups = [a["resource"]["name"] for a in acls if a["resource"]["type"] == "group"]
-    assert groups == [settings.group]
-    allowed = {operation for acl in acls for operation in acl["operations"]}
-    assert allowed == {"Read", "Write", "Describe", "DescribeConfigs"}
+def test_users_may_do_what_the_table_of_rights_says(cluster: Cluster, settings: Settings) -> None:
+    declared = {user["metadata"]["name"]: user["spec"] for user in cluster.all("KafkaUser")}
+    assert declared.keys() == set(USERS.values())
+    for role, name in USERS.items():
+        authorization = declared[name]["authorization"]
+        assert authorization["type"] == "simple"
+        granted = [
+            Right(acl["resource"]["type"], acl["resource"]["name"], tuple(acl["operations"]))
+            for acl in authorization["acls"]
+            if acl["resource"]["patternType"] == "literal"
+        ]
+        assert granted == rights(role, settings)
+        assert len(granted) == len(authorization["acls"])
 
 
 def test_workers_speak_to_the_cluster_as_it_listens(cluster: Cluster, settings: Settings) -> None:
-    kafka, user = cluster.one("Kafka"), cluster.one("KafkaUser")
+    kafka, user = cluster.one("Kafka"), cluster.one("KafkaUser", USERS["worker"])
     (listener,) = kafka["spec"]["kafka"]["listeners"]
     name = kafka["metadata"]["name"]
     assert settings.kafka.bootstrap_servers == f"{name}-kafka-bootstrap:{listener['port']}"
@@ -166,7 +169,11 @@ def test_workers_speak_to_the_cluster_as_it_listens(cluster: Cluster, settings: 
     assert mechanism == user["spec"]["authentication"]["type"]
     assert settings.kafka.sasl_mechanism.lower() == mechanism
     assert settings.kafka.sasl_username == user["metadata"]["name"]
-    for manifest in (*cluster.all("KafkaTopic"), *cluster.all("KafkaNodePool"), user):
+    for manifest in (
+        *cluster.all("KafkaTopic"),
+        *cluster.all("KafkaNodePool"),
+        *cluster.all("KafkaUser"),
+    ):
         assert manifest["metadata"]["labels"]["strimzi.io/cluster"] == name
 
 
@@ -175,7 +182,7 @@ def test_secrets_are_mounted_by_reference_where_the_settings_look_for_them(
 ) -> None:
     assert not cluster.all("Secret")
     volumes = {volume["name"]: volume.get("secret") for volume in cluster.pod["volumes"]}
-    user, kafka = cluster.one("KafkaUser"), cluster.one("Kafka")
+    user, kafka = cluster.one("KafkaUser", USERS["worker"]), cluster.one("Kafka")
     assert volumes["kafka"]["secretName"] == user["metadata"]["name"]
     assert volumes["kafka-ca"]["secretName"] == f"{kafka['metadata']['name']}-cluster-ca-cert"
     for volume, path in (
@@ -184,6 +191,21 @@ def test_secrets_are_mounted_by_reference_where_the_settings_look_for_them(
     ):
         (item,) = volumes[volume]["items"]
         assert str(path) == f"{cluster.mount(volume)}/{item['path']}"
+
+
+def test_the_page_asks_for_a_token_that_stands_in_a_secret(
+    cluster: Cluster, settings: Settings
+) -> None:
+    found = [v for v in cluster.worker["env"] if v["name"] == "GAPWATCH_WEB__TOKEN"]
+    if cluster.overlay == "dev":
+        assert not found
+        assert settings.web.open
+        return
+    assert not settings.web.open
+    reference = found[0]["valueFrom"]["secretKeyRef"]
+    assert reference == {"name": "gapwatch-web", "key": "token"}, "and not optional"
+    (endpoint,) = cluster.one("ServiceMonitor")["spec"]["endpoints"]
+    assert endpoint["authorization"]["credentials"] == reference
 
 
 def test_a_worker_has_longer_to_end_than_it_takes(cluster: Cluster) -> None:
@@ -276,12 +298,12 @@ def test_no_more_workers_than_partitions(
     assert asked["allowIdleConsumers"] == "false"
 
 
-def test_the_scaler_signs_in_as_the_workers_do(production: Cluster) -> None:
+def test_the_scaler_signs_in_as_somebody_who_may_only_look(production: Cluster) -> None:
     (trigger,) = production.one("ScaledObject")["spec"]["triggers"]
     authentication = production.one("TriggerAuthentication")
     assert trigger["authenticationRef"]["name"] == authentication["metadata"]["name"]
     (named,) = authentication["spec"]["configMapTargetRef"]
-    user = production.one("KafkaUser")["metadata"]["name"]
+    user = production.one("KafkaUser", USERS["scaler"])["metadata"]["name"]
     assert production.one("ConfigMap", named["name"])["data"][named["key"]] == user
     secrets = {ref["parameter"]: ref["name"] for ref in authentication["spec"]["secretTargetRef"]}
     assert secrets == {"password": user, "ca": "kafka-cluster-ca-cert"}

@@ -177,7 +177,7 @@ def test_check_says_what_is_wrong_and_how_to_mend_it(
     good = write_config(tmp_path, embedded.kafka_settings(), brands=BRANDS)
     result = gapwatch(good, "check")
     assert result.returncode == 0, result.stdout.decode()
-    assert result.stdout.decode().count("✓") == 5
+    assert result.stdout.decode().count("✓") == 7
     nowhere = KafkaSettings(bootstrap_servers="127.0.0.1:1")
     result = gapwatch(write_config(tmp_path, nowhere), "check", "--wait", "0.5")
     assert result.returncode == 1
@@ -197,10 +197,10 @@ def test_topics_are_created_once_and_listed(tmp_path: Path, broker_settings: Kaf
     config = write_config(tmp_path, broker_settings)
     first = gapwatch(config, "topics", "create")
     assert first.returncode == 0
-    assert len(first.stdout.splitlines()) == 11
+    assert len(first.stdout.splitlines()) == 14
     assert gapwatch(config, "topics", "create").stdout == b""
     listed = gapwatch(config, "topics", "list").stdout.decode()
-    assert listed.count(broker_settings.topic_prefix) >= 11
+    assert listed.count(broker_settings.topic_prefix) >= 14
     assert "missing" not in listed
 
 

@@ -242,15 +242,15 @@ def test_an_incident_fires_an_alert_that_reaches_the_receiver(
             listed = gapwatch(config, "alerts", "--all", "--json").stdout.splitlines()
             assert worker.stop() == 0
     alerts = [message["alert"] for message in received]
-    firing = next(
-        alert
-        for alert in alerts
-        if alert["status"] == "firing" and alert["touchpoint"] == "delivery"
-    )
-    assert firing["brand"] == "larkbasket"
-    assert firing["team"] == "Operations"
-    assert firing["seen"] >= 8 > firing["expected"]
-    assert 1 <= len(firing["posts"]) <= 3
+    named = next(alert for alert in alerts if alert["touchpoint"] == "delivery")
+    assert named["brand"] == "larkbasket"
+    assert named["team"] == "Operations"
+    # The first mentions may be of other touchpoints: then it is named as it becomes clear. And an
+    # hour is a second here: what fires may have escalated before it is told, and is told as that.
+    first = next(alert for alert in alerts if alert["id"] == named["id"])
+    assert first["status"] in ("firing", "escalated")
+    assert first["seen"] >= 8 > first["expected"]
+    assert 1 <= len(first["posts"]) <= 3
     ids = [message["id"] for message in received]
     assert len(ids) == len(set(ids))
-    assert firing["id"] in {json.loads(line)["id"] for line in listed}
+    assert first["id"] in {json.loads(line)["id"] for line in listed}

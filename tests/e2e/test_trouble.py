@@ -46,7 +46,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "not UTF-8": (b'{"id": "\xff"}', "not_utf8"),
     "a megabyte of text": (json.dumps(event(3, text="Acme " * 200_000)).encode(), "too_large"),
     "too long a text": (json.dumps(event(4, text="Acme " * 30_000)).encode(), "invalid"),
-    "ahead of the clock": (
+    "after it came in": (
         json.dumps(
             event(5, published=(datetime.now(UTC) + timedelta(days=1)).isoformat())
         ).encode(),

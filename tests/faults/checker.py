@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, cast
 
 import msgspec
@@ -60,12 +63,22 @@ class Verdict:
             self.problems.append(f"{len(cases)} {what}: {shown}")
 
 
-async def check(settings: Settings, samples: list[Sample], delivered: list[str]) -> Verdict:
+async def check(
+    settings: Settings,
+    samples: list[Sample],
+    delivered: list[str],
+    *,
+    earlier: Collection[str] = (),
+    recounted: Mapping[int, int] | None = None,
+) -> Verdict:
     """Check a run that has come to rest.
 
     Args:
         samples: Taken on the way.
         delivered: Ids of the notifications that receivers took.
+        earlier: Ids of those that were delivered in another place.
+        recounted: Ends of the mentions partitions when all was counted anew with other settings:
+            of a mention's records the last is right, and alerts are told by what came after too.
     """
     verdict = Verdict()
     events = await read(settings, settings.topic("events"))
@@ -73,19 +86,23 @@ async def check(settings: Settings, samples: list[Sample], delivered: list[str])
     expected = expect(settings, events.items())
     mentions = await read(settings, settings.topic("mentions"))
     rejected = await read(settings, settings.topic("rejected"))
-    first = _check_mentions(expected, mentions, verdict)
+    first = _check_mentions(expected, mentions, verdict, recounted=recounted is not None)
     _check_rejected(expected, rejected, verdict)
-    _check_commits(settings, expected, first, samples, verdict)
+    _check_commits(settings, first, samples, verdict)
     changelog = await read(settings, changelog_topic(settings, "buckets"))
-    _check_buckets(expected, changelog, verdict)
+    check_buckets(expected, changelog, verdict)
     alerts = await read(settings, settings.topic("alerts"))
-    await _check_alerts(settings, mentions, alerts, verdict)
-    _check_delivered(alerts, delivered, verdict)
+    await _check_alerts(settings, mentions, alerts, earlier, verdict, recounted)
+    _check_delivered(alerts, delivered, earlier, verdict)
     return verdict
 
 
 def _check_mentions(
-    expected: Expected, log: dict[int, list[ConsumerRecord]], verdict: Verdict
+    expected: Expected,
+    log: dict[int, list[ConsumerRecord]],
+    verdict: Verdict,
+    *,
+    recounted: bool,
 ) -> dict[tuple[str, Place], tuple[int, int]]:
     """Every mention is there, no other is, repeats are the same and never ahead of a first.
 
@@ -109,6 +126,8 @@ def _check_mentions(
                 said[key] = content
                 if place[1] < furthest.get(place[0], -1):
                     overtaken.append((key, f"after offset {furthest[place[0]]}"))
+            elif recounted:
+                said[key] = content
             elif said[key] != content:
                 changed.append(key)
             furthest[place[0]] = max(furthest.get(place[0], -1), place[1])
@@ -143,28 +162,29 @@ def _check_rejected(
 
 def _check_commits(
     settings: Settings,
-    expected: Expected,
     first: dict[tuple[str, Place], tuple[int, int]],
     samples: list[Sample],
     verdict: Verdict,
 ) -> None:
     """What was committed had left: its mentions stood before the ends seen after the commits."""
     topic = settings.topic("mentions")
+    written: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
+    for (_, (partition, offset)), at in first.items():
+        written[partition, at[0]].append((offset, at[1]))
     early: list[object] = []
-    for sample in samples:
-        committed = {
-            tp.partition: offset
-            for tp, offset in sample.commits.items()
-            if tp.topic == settings.topic("events")
-        }
-        for (brand, (partition, offset)), at in first.items():
-            end = sample.ends.get(TopicPartition(topic, at[0]), 0)
-            if offset < committed.get(partition, 0) and at[1] >= end:
-                early.append((brand, (partition, offset)))
-    verdict.complain("events committed before their mentions were written", early)
+    for (partition, into), places in written.items():
+        places.sort()
+        # How far into the mentions partition those up to each offset of the events partition reach.
+        reach = list(accumulate((at for _, at in places), max))
+        for sample in samples:
+            committed = sample.commits.get(TopicPartition(settings.topic("events"), partition), 0)
+            below = bisect_left(places, (committed, -1))
+            if below and reach[below - 1] >= sample.ends.get(TopicPartition(topic, into), 0):
+                early.append(f"events {partition} up to {committed}, in mentions {into}")
+    verdict.complain("commits before mentions were written", early)
 
 
-def _check_buckets(
+def check_buckets(
     expected: Expected, changelog: dict[int, list[ConsumerRecord]], verdict: Verdict
 ) -> None:
     """The hours' totals, restored from nothing but the topic, are those recomputed."""
@@ -203,12 +223,34 @@ async def _check_alerts(
     settings: Settings,
     mentions: dict[int, list[ConsumerRecord]],
     log: dict[int, list[ConsumerRecord]],
+    earlier: Collection[str],
     verdict: Verdict,
+    recounted: Mapping[int, int] | None,
 ) -> None:
     """Told are the notifications that an undisturbed run over the same mentions tells.
 
     What time alone brings, the end of an incident, may come later than this recomputation looks.
     """
+    if recounted is None:
+        expected = await _told_by(settings, mentions)
+    else:
+        before = {p: [r for r in log if r.offset < recounted[p]] for p, log in mentions.items()}
+        after = {p: [r for r in log if r.offset >= recounted[p]] for p, log in mentions.items()}
+        expected = await _told_by(settings, before) | await _told_by(settings, after)
+    told = {alert.notification for alert in _alerts(log)}
+    verdict.alerts = len(expected)
+    verdict.complain("notifications that must be told and were not", sorted(expected - told))
+    ids = {notification.rpartition(".")[0] for notification in expected}
+    extra = {
+        notification
+        for notification in told - expected - set(earlier)
+        if not notification.endswith(".resolved") or notification.rpartition(".")[0] not in ids
+    }
+    verdict.complain("notifications that must not be told", sorted(extra))
+
+
+async def _told_by(settings: Settings, mentions: Mapping[int, list[ConsumerRecord]]) -> set[str]:
+    """Notifications that an undisturbed run over these mentions tells."""
     topics = MemoryTopics()
 
     async def at_once() -> None:
@@ -226,37 +268,32 @@ async def _check_alerts(
     for partition, records in mentions.items():
         for at in range(0, len(records), 100):
             await detect.handle(Chunk("mentions", partition, records[at : at + 100]))
-    expected = {
+    return {
         msgspec.json.decode(value, type=Alert).notification
         for _, value in topics.take(settings.topic("alerts"))
         if value is not None
     }
-    told = _notifications(log)
-    verdict.alerts = len(expected)
-    verdict.complain("notifications that must be told and were not", sorted(expected - told))
-    ids = {notification.rpartition(".")[0] for notification in expected}
-    extra = {
-        notification
-        for notification in told - expected
-        if not notification.endswith(".resolved") or notification.rpartition(".")[0] not in ids
-    }
-    verdict.complain("notifications that must not be told", sorted(extra))
 
 
-def _notifications(log: dict[int, list[ConsumerRecord]]) -> set[str]:
-    return {
-        msgspec.json.decode(record.value, type=Alert).notification
+def _alerts(log: dict[int, list[ConsumerRecord]]) -> list[Alert]:
+    return [
+        msgspec.json.decode(record.value, type=Alert)
         for written in log.values()
         for record in written
         if record.value is not None
-    }
+    ]
 
 
 def _check_delivered(
-    log: dict[int, list[ConsumerRecord]], delivered: list[str], verdict: Verdict
+    log: dict[int, list[ConsumerRecord]],
+    delivered: list[str],
+    earlier: Collection[str],
+    verdict: Verdict,
 ) -> None:
-    told = _notifications(log)
-    verdict.complain("notifications never delivered", sorted(told - set(delivered)))
+    alerts = _alerts(log)
+    told = {alert.notification for alert in alerts}
+    spoken = {alert.notification for alert in alerts if alert.silenced is None}
+    verdict.complain("notifications never delivered", sorted(spoken - {*delivered, *earlier}))
     verdict.complain("notifications of no alert", sorted(set(delivered) - told))
     verdict.complain(
         "notifications delivered more than 5 times",

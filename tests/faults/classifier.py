@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,9 @@ from models.labels import HEADS, NEUTRAL, Label, Labels
 
 RAISE = "model-raises"
 HANG = "model-hangs"
-"""Files that make the next call raise, and calls hang while the file is there."""
+RATE = "model-rate"
+"""Files that make the next call raise, calls hang while the file is there, and a worker's calls
+take as long as a model of so many texts a second would."""
 
 
 def labels_of(text: str) -> Labels:
@@ -40,6 +43,8 @@ class WordClassifier:
 
     def __init__(self, control: Path) -> None:
         self._control = control
+        self._lock = threading.Lock()
+        self._free = 0.0
 
     def classify(self, texts: Sequence[str]) -> list[Labels]:
         """As `Classifier.classify`."""
@@ -51,7 +56,20 @@ class WordClassifier:
             raise RuntimeError("the model was told to raise")
         while (self._control / HANG).exists():
             time.sleep(0.05)
+        self._take_time(len(texts))
         return [labels_of(text) for text in texts]
+
+    def _take_time(self, texts: int) -> None:
+        """Hold the caller up until a model of the rate told would have come to its texts."""
+        try:
+            rate = float((self._control / RATE).read_text())
+        except (FileNotFoundError, ValueError):
+            return
+        with self._lock:
+            self._free = max(self._free, time.monotonic()) + texts / rate
+            done = self._free
+        while (left := done - time.monotonic()) > 0 and (self._control / RATE).exists():
+            time.sleep(min(left, 0.05))
 
     def close(self) -> None:
         """Nothing to give back."""

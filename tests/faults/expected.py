@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pipeline.domain.brands import BrandMatcher
 from pipeline.domain.buckets import Totals, number_of
-from pipeline.domain.intake import RefusedError, read_event
+from pipeline.domain.intake import RefusedError, came_in, read_event
 from pipeline.domain.scoring import weight
 from pipeline.domain.stages import with_stage
 from pipeline.records import Mention, Stamp
@@ -39,18 +38,23 @@ class Expected:
 
 
 def expect(settings: Settings, partitions: Iterable[tuple[int, Iterable[Record]]]) -> Expected:
-    """Work out what must come of the events topic's records, each partition's in offset order."""
+    """Work out what must come of the events topic's records.
+
+    Args:
+        partitions: Each with its records in offset order; where some were added, those after the
+            ones they were split off: an id that came before is a repeat there.
+    """
     matcher = BrandMatcher(settings.brands)
     intake, score = settings.intake, settings.score
     expected = Expected()
+    known: set[str] = set()
     for partition, records in partitions:
-        known: set[str] = set()
         for record in records:
             place = partition, record.offset
             try:
                 event = read_event(
                     record.value,
-                    now=time.time(),
+                    now=came_in(record),
                     max_ahead=intake.max_ahead,
                     max_bytes=intake.max_event_bytes,
                 )

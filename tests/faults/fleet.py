@@ -26,6 +26,7 @@ class Fleet:
     def __init__(self, config: Path) -> None:
         self._config = config
         self._wanted: set[int] = set()
+        self._modules: dict[int, tuple[str, ...]] = {}
         self._workers: dict[int, WorkerProcess] = {}
         self._due: dict[int, float] = {}
         self._frozen: dict[int, float] = {}
@@ -44,9 +45,10 @@ class Fleet:
         """A worker as it runs now."""
         return self._workers[number]
 
-    def add(self, number: int) -> None:
-        """Want a worker from now on."""
+    def add(self, number: int, module: tuple[str, ...] = ("tests.faults.process",)) -> None:
+        """Want a worker from now on: a module that is run with the settings file, and options."""
         self._wanted.add(number)
+        self._modules[number] = module
         self._due[number] = 0.0
 
     def remove(self, number: int) -> None:
@@ -87,7 +89,8 @@ class Fleet:
         for number, due in list(self._due.items()):
             if number in self._wanted and now >= due:
                 del self._due[number]
-                command = ("-m", "tests.faults.process", str(self._config))
+                module, *options = self._modules[number]
+                command = ("-m", module, str(self._config), *options)
                 self._workers[number] = WorkerProcess(self._config, command)
 
     def stop(self) -> list[int | None]:

@@ -9,6 +9,13 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from pipeline.broker.client import client_options
 from pipeline.settings import Settings
+from pipeline.topics import topic_specs
+
+
+def partitions_of(settings: Settings, topic: str) -> list[TopicPartition]:
+    """The partitions of one of our topics (full name)."""
+    (count,) = (spec.partitions for spec in topic_specs(settings) if spec.name == topic)
+    return [TopicPartition(topic, n) for n in range(count)]
 
 
 async def read(settings: Settings, topic: str) -> dict[int, list[ConsumerRecord]]:
@@ -16,7 +23,7 @@ async def read(settings: Settings, topic: str) -> dict[int, list[ConsumerRecord]
     consumer = AIOKafkaConsumer(
         **client_options(settings.kafka), enable_auto_commit=False, auto_offset_reset="earliest"
     )
-    partitions = [TopicPartition(topic, n) for n in range(settings.kafka.partitions)]
+    partitions = partitions_of(settings, topic)
     found: dict[int, list[ConsumerRecord]] = {tp.partition: [] for tp in partitions}
     await consumer.start()
     try:
@@ -50,11 +57,7 @@ class Onlooker:
 
     async def ends(self, *topics: str) -> dict[TopicPartition, int]:
         """End offsets of topics (full names)."""
-        partitions = [
-            TopicPartition(topic, n)
-            for topic in topics
-            for n in range(self._settings.kafka.partitions)
-        ]
+        partitions = [tp for topic in topics for tp in partitions_of(self._settings, topic)]
         self._consumer.assign(partitions)
         ends: dict[TopicPartition, int] = await self._consumer.end_offsets(partitions)
         return ends

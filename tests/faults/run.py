@@ -123,7 +123,7 @@ async def _run(
         fleet.add(number)
     fleet.tend()
     async with Onlooker(settings) as onlooker:
-        await _until(lambda: _has_topics(onlooker, sources), fleet, "the topics")
+        await until(lambda: has_topics(onlooker, sources), fleet, "the topics")
         feeding = threading.Thread(
             target=_feed, args=(settings, outcome.seed, events, seconds), daemon=True
         )
@@ -143,10 +143,10 @@ async def _run(
                 undo.remove(due)
                 due[1]()
             fleet.tend()
-            sample = await _sample(onlooker, settings)
-            if sample is not None:
-                samples.append(sample)
-                written = sum(sample.ends.values())
+            seen = await sample(onlooker, settings)
+            if seen is not None:
+                samples.append(seen)
+                written = sum(seen.ends.values())
                 if written > mentions:
                     mentions, last_news = written, time.monotonic()
             if feeding.is_alive():
@@ -162,7 +162,7 @@ async def _run(
             return await onlooker.behind(sources) == 0
 
         try:
-            await _until(at_rest, fleet, "the workers to have handled all", REST_PATIENCE)
+            await until(at_rest, fleet, "the workers to have handled all", REST_PATIENCE)
             outcome.recovery = time.monotonic() - mended
         except TimeoutError as error:
             outcome.verdict.problems.append(f"{error}\n{fleet.output()}")
@@ -185,12 +185,13 @@ def _feed(settings: Settings, seed: int, count: int, seconds: float) -> None:
         asyncio.run(send_events(settings, islice(events, -(-count // SLICES))))
 
 
-async def _has_topics(onlooker: Onlooker, topics: tuple[str, ...]) -> bool:
+async def has_topics(onlooker: Onlooker, topics: tuple[str, ...]) -> bool:
+    """Whether topics (full names) are there; raises where they are not."""
     await onlooker.ends(*topics)
     return True
 
 
-async def _sample(onlooker: Onlooker, settings: Settings) -> Sample | None:
+async def sample(onlooker: Onlooker, settings: Settings) -> Sample | None:
     """Commits first, then what is written: what was committed must be among it."""
     try:
         async with asyncio.timeout(2):
@@ -201,9 +202,10 @@ async def _sample(onlooker: Onlooker, settings: Settings) -> Sample | None:
     return Sample(commits, ends)
 
 
-async def _until(
+async def until(
     condition: Callable[[], Any], fleet: Fleet, what: str, patience: float = 120.0
 ) -> None:
+    """Wait until a condition holds, tending the fleet; it may raise for a while."""
     deadline = time.monotonic() + patience
     while True:
         fleet.tend()

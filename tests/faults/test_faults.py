@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,13 +14,11 @@ import pytest
 from pipeline.broker.embedded import EmbeddedBroker
 from pipeline.sending import send_events
 from pipeline.settings import load_settings
-from tests.conftest import REQUIRE_KAFKA
 from tests.faults.classifier import HANG
 from tests.faults.feed import BRANDS, feed
 from tests.faults.fleet import Fleet
 from tests.faults.run import describe, run
 from tests.kafka.cluster import KafkaCluster
-from tests.kafka.server import KafkaUnavailableError
 from tests.worker import wait_until, write_config
 
 pytestmark = [
@@ -43,22 +40,6 @@ SEEDS = {
 def _left_behind() -> Iterator[None]:
     """Find what clients leave behind here, where it is expected, and not in some later test."""
     yield
-    gc.collect()
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
-    """Three nodes, up."""
-    cluster = KafkaCluster(tmp_path_factory.mktemp("cluster"))
-    try:
-        cluster.start()
-    except KafkaUnavailableError as error:
-        cluster.stop()
-        if os.environ.get(REQUIRE_KAFKA) == "1":
-            raise
-        pytest.skip(f"no Kafka: {error}")
-    yield cluster
-    cluster.stop()
     gc.collect()
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -22,7 +20,6 @@ from pipeline.broker.client import client_options, wait_for_broker
 from pipeline.broker.embedded import EmbeddedBroker
 from pipeline.broker.ports import free_port
 from pipeline.settings import KafkaSettings
-from tests.kafka.server import PASSWORD, USER, KafkaServer
 
 ROOT = Path(__file__).parents[2]
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's help is Linux's")
@@ -96,6 +93,17 @@ class TestEmbeddedBroker:
         assert (kafka.replication, kafka.min_insync_replicas, kafka.partitions) == (1, 1, 4)
         assert not kafka.idempotent
         assert 3 <= kafka.session_timeout <= 6
+
+    def test_it_listens_where_it_is_told_to_unless_that_is_taken(self) -> None:
+        port = free_port()
+        broker = EmbeddedBroker(port)
+        broker.start()
+        try:
+            assert broker.bootstrap_servers == f"127.0.0.1:{port}"
+            with pytest.raises(BrokerError, match=f"port {port} is taken"):
+                EmbeddedBroker(port).start()
+        finally:
+            broker.stop()
 
     def test_ctrl_c_in_the_terminal_does_not_reach_it(self) -> None:
         broker = EmbeddedBroker()
@@ -217,79 +225,3 @@ class TestWaitForBroker:
         kafka = KafkaSettings(bootstrap_servers=servers)
         with pytest.raises(BrokerError, match="must be host:port"):
             await wait_for_broker(kafka, say=lambda line: None, timeout=None)
-
-
-def secure(server: KafkaServer, **changes: Any) -> KafkaSettings:
-    given: dict[str, Any] = {
-        "bootstrap_servers": f"127.0.0.1:{server.secure_port}",
-        "security_protocol": "SASL_SSL",
-        "sasl_mechanism": "PLAIN",
-        "sasl_username": USER,
-        "sasl_password": PASSWORD,
-        "ssl_cafile": server.cafile,
-    }
-    return KafkaSettings(**given | changes)
-
-
-async def wait(kafka: KafkaSettings) -> None:
-    await wait_for_broker(kafka, say=lambda line: None, timeout=2)
-
-
-@pytest.mark.kafka
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-class TestSecureCluster:
-    @pytest.fixture(autouse=True)
-    def _refused_connections(self) -> Iterator[None]:
-        """aiokafka closes a connection it was refused on without waiting for TLS to end.
-
-        What is then left over is found here, where it is expected, and not in some later test.
-        """
-        yield
-        gc.collect()
-
-    async def test_tls_and_password(self, kafka_server: KafkaServer, tmp_path: Path) -> None:
-        password = tmp_path / "password"
-        password.write_text(f"{PASSWORD}\n")
-        await wait(secure(kafka_server))
-        await wait(secure(kafka_server, sasl_password=None, sasl_password_file=password))
-
-    @pytest.mark.parametrize(
-        ("changes", "words"),
-        [
-            ({"sasl_password": "wrong"}, "authentication failed.*kafka.sasl_password"),
-            ({"sasl_mechanism": "SCRAM-SHA-512"}, "does not offer kafka.sasl_mechanism SCRAM"),
-            ({"ssl_cafile": None}, "certificate is not trusted.*kafka.ssl_cafile"),
-        ],
-    )
-    async def test_what_waiting_cannot_mend_is_said_at_once(
-        self, kafka_server: KafkaServer, changes: dict[str, Any], words: str
-    ) -> None:
-        kafka = secure(kafka_server, **changes)
-        with pytest.raises(BrokerError, match=words):
-            await wait_for_broker(kafka, say=lambda line: None, timeout=None)
-
-    @pytest.mark.parametrize("protocol", ["PLAINTEXT", "SSL"])
-    async def test_the_wrong_protocol_is_suspected(
-        self, kafka_server: KafkaServer, protocol: str
-    ) -> None:
-        port = {"PLAINTEXT": kafka_server.secure_port, "SSL": kafka_server.port}[protocol]
-        kafka = secure(
-            kafka_server, security_protocol=protocol, bootstrap_servers=f"127.0.0.1:{port}"
-        )
-        with pytest.raises(BrokerError, match=f"kafka.security_protocol.*{protocol}"):
-            await wait(kafka)
-
-    @pytest.mark.parametrize(
-        ("changes", "words"),
-        [
-            ({"ssl_cafile": "/none.pem"}, "kafka.ssl_cafile /none.pem"),
-            ({"ssl_certfile": "/none.pem"}, "kafka.ssl_certfile /none.pem"),
-            ({"ssl_keyfile": "/none.pem"}, "without kafka.ssl_certfile"),
-            ({"sasl_password": None, "sasl_password_file": "/none"}, "kafka.sasl_password_file"),
-        ],
-    )
-    def test_files_that_cannot_be_used_are_named_by_their_setting(
-        self, kafka_server: KafkaServer, changes: dict[str, Any], words: str
-    ) -> None:
-        with pytest.raises(BrokerError, match=words):
-            client_options(secure(kafka_server, **changes))

@@ -36,7 +36,7 @@ def test_a_marked_sample_arrives(tmp_path: Path) -> None:
     alert = received[0]["alert"]
     assert alert["status"] == "escalated"
     assert received[0]["links"] == {
-        "page": f"https://page.example/#alert-{alert['id']}",
+        "page": f"https://page.example/alerts/{alert['id']}",
         "runbook": "https://w.example/Operations",
     }
 

@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from pipeline.broker import BrokerError
 from pipeline.broker.client import client_options
 from pipeline.settings import KafkaSettings, Settings
-from pipeline.topics import create_topics, list_topics, topic_specs
+from pipeline.topics import create_topics, list_topics, misfit, topic_specs
 from tests.kafka.server import KafkaServer
 
 
@@ -53,6 +53,7 @@ class TestSpecs:
         assert names == [
             *(f"gapwatch.{name}" for name in ("events", "mentions", "rejected")),
             *(f"gapwatch.{name}" for name in ("scores", "alerts", "silences", "acknowledgements")),
+            *(f"gapwatch.{name}" for name in ("erasures", "hours", "expectations")),
             *(f"watch-{table}-changelog" for table in ("buckets", "series")),
             *(f"watch-{table}-changelog" for table in ("repeats", "deliveries")),
         ]
@@ -125,6 +126,12 @@ async def test_only_what_is_missing_is_created(settings: Settings) -> None:
     assert len(created) == len(topic_specs(settings)) - 1
 
 
+async def test_of_what_is_missing_only_what_is_asked_for_is_created(settings: Settings) -> None:
+    events = settings.topic("events")
+    assert await create_topics(settings, say=lambda line: None, only=("events",)) == [events]
+    assert await create_topics(settings, say=lambda line: None, only=("events",)) == []
+
+
 async def test_looking_at_topics_creates_none(settings: Settings) -> None:
     before = await existing(settings.kafka)
     assert not any(state.exists for state in await list_topics(settings))
@@ -140,7 +147,7 @@ async def test_partitions_that_do_not_fit_are_refused_and_nothing_is_created(
         await create(settings)
     for words in ("repeats-changelog has 3 partitions", "4 are needed", settings.topic("events")):
         assert words in str(refused.value)
-    assert "Set kafka.partitions = 3" in str(refused.value)
+    assert "set kafka.events_partitions = 3" in str(refused.value)
     assert await existing(settings.kafka) == before
 
 
@@ -163,3 +170,21 @@ async def test_a_cluster_that_is_away_is_named() -> None:
     settings = Settings(kafka=KafkaSettings(bootstrap_servers="127.0.0.1:1"))
     with pytest.raises(BrokerError, match=r"127\.0\.0\.1:1"):
         await list_topics(settings)
+
+
+async def test_what_was_enlarged_by_hand_is_refused_with_what_to_do(settings: Settings) -> None:
+    specs = topic_specs(settings)
+    four = {spec.name: 4 for spec in specs}
+    assert misfit(settings, specs, four) is None
+    assert misfit(settings, specs, {}) is None
+    events = misfit(settings, specs, four | {settings.topic("events"): 8})
+    assert events is not None and "run `gapwatch topics grow 8`" in events
+    mentions = misfit(settings, specs, four | {settings.topic("mentions"): 8})
+    assert mentions is not None and "`gapwatch topics copy`" in mentions
+    grown = settings.model_copy(
+        update={"kafka": settings.kafka.model_copy(update={"events_partitions": 8})}
+    )
+    changelog = f"{settings.group}-repeats-changelog"
+    eight = four | {settings.topic("events"): 8, changelog: 8}
+    assert misfit(grown, topic_specs(grown), eight) is None
+    assert misfit(grown, topic_specs(grown), eight | {changelog: 4}) is not None

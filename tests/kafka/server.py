@@ -13,10 +13,12 @@ import time
 import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 
 from pipeline.broker.child import Child
 from pipeline.broker.ports import free_port
+from tests.kafka.security import Security
 
 VERSION = "4.3.1"
 POM = Path(__file__).with_name("pom.xml")
@@ -24,11 +26,6 @@ CACHE = Path(__file__).parents[2] / ".cache"
 
 # Small and quick to start, not quick to run.
 JVM = ("-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
-
-USER, PASSWORD = "gapwatch", "right"
-"""What the secure listener accepts (SASL PLAIN)."""
-
-_KEYSTORE_PASSWORD = "changeit"
 
 START_DEADLINE = 90.0
 STOP_PATIENCE = 20.0
@@ -40,7 +37,7 @@ class KafkaUnavailableError(Exception):
 
 def missing_program() -> str | None:
     """Which of the programs a Kafka takes is not installed; None if all are."""
-    return next((name for name in ("java", "keytool", "mvn") if shutil.which(name) is None), None)
+    return next((name for name in ("java", "mvn") if shutil.which(name) is None), None)
 
 
 def kafka_jars() -> Path:
@@ -51,12 +48,13 @@ def kafka_jars() -> Path:
     """
     if program := missing_program():
         raise KafkaUnavailableError(f"{program} is not installed (Kafka needs Java 17 and Maven)")
-    jars = CACHE / f"kafka-{VERSION}"
+    name = f"kafka-{VERSION}-{sha256(POM.read_bytes()).hexdigest()[:8]}"
+    jars = CACHE / name
     CACHE.mkdir(exist_ok=True)
-    with (CACHE / f"kafka-{VERSION}.lock").open("w") as lock:
+    with (CACHE / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not jars.exists():
-            partial = Path(tempfile.mkdtemp(prefix=f"kafka-{VERSION}-", dir=CACHE))
+            partial = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=CACHE))
             try:
                 _fetch(partial)
                 # Appears whole or not at all: an interrupted fetch is begun again.
@@ -82,9 +80,9 @@ def _fetch(folder: Path) -> None:
 class KafkaServer:
     """One node, broker and controller in one, on its own ports and storage.
 
-    It listens in the clear, and on a second port with TLS and a password. Topics are never created
-    by being named. The node can be killed and started again with all it held. It ends with the
-    process that started it.
+    It listens in the clear, where everybody may do everything, and with `security` on further
+    ports. Topics are never created by being named. The node can be killed and started again with
+    all it held. It ends with the process that started it.
     """
 
     def __init__(
@@ -96,6 +94,7 @@ class KafkaServer:
         controllers: Mapping[int, int] | None = None,
         cluster_id: str | None = None,
         behind: int | None = None,
+        security: Security | None = None,
     ) -> None:
         """Nothing runs yet.
 
@@ -106,16 +105,15 @@ class KafkaServer:
             controllers: Controller port of each of the cluster's nodes; it is alone if not given.
             cluster_id: Its cluster's; a new one if not given.
             behind: Port of a proxy: clients are told to come through it.
+            security: Its further listeners, who may sign in there, and that they need rights.
         """
         self.node = node
         self.port = free_port()
-        self.secure_port = free_port()
         self._cluster_id = cluster_id or new_cluster_id()
         between = free_port()
-        self.cafile = folder / "certificate.pem"
         self._folder = folder
         self._file = folder / "server.properties"
-        self._keystore = folder / "keystore.p12"
+        self.security = security
         self._child: Child | None = None
         controllers = controllers or {node: free_port()}
         settings = {
@@ -124,20 +122,14 @@ class KafkaServer:
             "controller.quorum.voters": ",".join(
                 f"{id_}@127.0.0.1:{port}" for id_, port in controllers.items()
             ),
-            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},SECURE://127.0.0.1:{self.secure_port},"
-            f"BETWEEN://127.0.0.1:{between},CONTROLLER://127.0.0.1:{controllers[node]}",
+            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},BETWEEN://127.0.0.1:{between},"
+            f"CONTROLLER://127.0.0.1:{controllers[node]}",
             "advertised.listeners": f"PLAINTEXT://127.0.0.1:{behind or self.port},"
-            f"SECURE://127.0.0.1:{self.secure_port},BETWEEN://127.0.0.1:{between}",
+            f"BETWEEN://127.0.0.1:{between}",
             "inter.broker.listener.name": "BETWEEN",
             "controller.listener.names": "CONTROLLER",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,"
-            "BETWEEN:PLAINTEXT,SECURE:SASL_SSL",
-            "listener.name.secure.sasl.enabled.mechanisms": "PLAIN",
-            "listener.name.secure.plain.sasl.jaas.config": "org.apache.kafka.common.security.plain."
-            f'PlainLoginModule required user_{USER}="{PASSWORD}";',
-            "listener.name.secure.ssl.keystore.type": "PKCS12",
-            "listener.name.secure.ssl.keystore.location": str(self._keystore),
-            "listener.name.secure.ssl.keystore.password": _KEYSTORE_PASSWORD,
+            "BETWEEN:PLAINTEXT",
             "log.dirs": str(folder / "log"),
             "auto.create.topics.enable": "false",
             "offsets.topic.replication.factor": "1",
@@ -153,6 +145,10 @@ class KafkaServer:
             "broker.heartbeat.interval.ms": "500",
             **(config or {}),
         }
+        if security is not None:
+            for name in ("listeners", "advertised.listeners", "listener.security.protocol.map"):
+                settings[name] += f",{security.listeners(name)}"
+            settings |= security.config
         folder.mkdir(parents=True, exist_ok=True)
         self._file.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
 
@@ -160,6 +156,11 @@ class KafkaServer:
     def bootstrap_servers(self) -> str:
         """Where it listens, the same through kills and restarts."""
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int | None:
+        """Its process; None if it does not run."""
+        return self._child.pid if self._child is not None else None
 
     @property
     def running(self) -> bool:
@@ -184,8 +185,10 @@ class KafkaServer:
         classpath = f"{kafka_jars()}/*"
         if not (self._folder / "log").exists():
             self._format(classpath)
-            self._certify()
-        self._child = Child([*_java(classpath), "kafka.Kafka", str(self._file)], cwd=self._folder)
+        command = java(classpath)
+        if self.security is not None:
+            command += self.security.logging
+        self._child = Child([*command, "kafka.Kafka", str(self._file)], cwd=self._folder)
 
     def wait(self) -> None:
         """Wait until it listens; errors as `start`."""
@@ -218,16 +221,12 @@ class KafkaServer:
         self.start()
 
     def _format(self, classpath: str) -> None:
-        tool = [*_java(classpath), "kafka.tools.StorageTool"]
-        _run([*tool, "format", f"--cluster-id={self._cluster_id}", "-c", str(self._file)])
-
-    def _certify(self) -> None:
-        """Make the secure listener's key and its certificate, signed by itself."""
-        keytool = ["keytool", "-keystore", str(self._keystore), "-storepass", _KEYSTORE_PASSWORD]
-        keytool += ["-alias", "kafka", "-storetype", "PKCS12"]
-        names = ["-dname", "CN=localhost", "-ext", "san=ip:127.0.0.1,dns:localhost"]
-        _run([*keytool, "-genkeypair", "-keyalg", "EC", *names])
-        _run([*keytool, "-exportcert", "-rfc", "-file", str(self.cafile)])
+        tool = [*java(classpath), "kafka.tools.StorageTool"]
+        users = self.security.scram if self.security is not None else []
+        run(
+            [*tool, "format", f"--cluster-id={self._cluster_id}", "-c", str(self._file)]
+            + [part for user in users for part in ("--add-scram", user)]
+        )
 
     def _wait(self) -> None:
         assert self._child is not None
@@ -245,14 +244,21 @@ class KafkaServer:
         raise RuntimeError(f"Kafka did not listen in time. It wrote:\n{self._child.output()}")
 
 
-def _run(command: list[str]) -> None:
+def run(command: list[str]) -> str:
+    """Run a program to its end; returns what it wrote.
+
+    Raises:
+        RuntimeError: It failed.
+    """
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode != 0:
         output = f"{result.stdout}{result.stderr}"[-2000:]
         raise RuntimeError(f"{Path(command[0]).name} failed:\n{output}")
+    return result.stdout
 
 
-def _java(classpath: str) -> list[str]:
+def java(classpath: str) -> list[str]:
+    """The beginning of a command that runs one of Kafka's programs."""
     return [shutil.which("java") or "java", *JVM, "-cp", classpath]
 
 

@@ -102,6 +102,42 @@ def test_the_environment_beats_the_file_setting_by_setting(
     assert settings.kafka.partitions == 3  # the rest of the section stays the file's
 
 
+def test_tokens_come_from_file_environment_and_files_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "desk").write_text("desk-token-of-some-length\n")
+    monkeypatch.setenv("GAPWATCH_INGEST__TOKENS__SHOP", SECRET)
+    settings = loaded(tmp_path, f'[ingest.token_files]\ndesk = "{tmp_path / "desk"}"')
+    assert settings.ingest.secrets() == {"shop": SECRET, "desk": "desk-token-of-some-length"}
+    assert SECRET not in repr(settings)
+    monkeypatch.setenv("GAPWATCH_INGEST__TOKENS__DESK", SECRET)
+    with pytest.raises(SettingsError, match=r"ingest\.tokens\.desk: .* one of the two"):
+        loaded(tmp_path, f'[ingest.token_files]\ndesk = "{tmp_path / "desk"}"').ingest.secrets()
+
+
+def test_the_key_of_pseudonyms_is_long(tmp_path: Path) -> None:
+    assert loaded(tmp_path, "").privacy.key() is None
+    settings = loaded(tmp_path, f'[privacy]\npseudonym_key = "{SECRET}"')
+    assert SECRET not in repr(settings)
+    with pytest.raises(SettingsError, match=r"privacy\.pseudonym_key: must be 32") as told:
+        settings.privacy.key()
+    assert SECRET not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "toml",
+    [
+        f'[web]\ntoken = ["{SECRET}"]',
+        f'[ingest.tokens]\nshop = ["{SECRET}"]',
+        f'[ingest]\ntokens = "{SECRET}"',
+        f'[privacy]\npseudonym_key = {{ a = "{SECRET}" }}',
+        f'[privacy]\npseudonym_key_file = {{ a = "{SECRET}" }}',
+    ],
+)
+def test_a_secret_in_the_wrong_form_is_not_shown(tmp_path: Path, toml: str) -> None:
+    assert SECRET not in problem(tmp_path, toml)
+
+
 def test_overrides_beat_the_file(tmp_path: Path) -> None:
     assert loaded(tmp_path, "[web]\nport = 1", web={"port": 2}).web.port == 2
 

@@ -1,11 +1,11 @@
 // Alerts: what has stopped matching the promise, and who answers for it.
 
-import { each, el, parts, setAttributes, setText, setWords, webLink } from "./dom.js";
+import { each, el, parts, setText, setWords } from "./dom.js";
 import { capital, count, expected, odds, percent, short, span, time } from "./format.js";
+import { about, answers, fact, kept, pageOf, quoted, showNote, updateQuoted, updateTerm } from "./story.js";
 
 const $ = (id) => document.getElementById(id);
 const announced = new Map();
-let sought = pointedAt();
 
 /** Shows the alerts; those open first. Returns how many are open. */
 export function showAlerts(alerts, clock, feed) {
@@ -27,66 +27,7 @@ export function showAlerts(alerts, clock, feed) {
     updateResolved(node, alert, clock),
   );
   announce(open);
-  goToSought();
   return open.length;
-}
-
-/** The id that the address ends in: messages link to `#alert-ID`. */
-function pointedAt() {
-  try {
-    return decodeURIComponent(location.hash.slice(1));
-  } catch {
-    return "";
-  }
-}
-
-addEventListener("hashchange", () => {
-  sought = pointedAt();
-  goToSought();
-});
-
-/** Goes to the alert that the address points at, once: as soon as it is there. */
-function goToSought() {
-  const node = sought.startsWith("alert-") ? document.getElementById(sought) : null;
-  if (!node) return;
-  sought = "";
-  for (const other of document.querySelectorAll(".sought")) other.classList.remove("sought");
-  const folded = node.closest("details");
-  if (folded) folded.open = true;
-  node.classList.add("sought");
-  node.focus({ preventScroll: true });
-  node.scrollIntoView({ block: "center" });
-}
-
-/** What messages link to. */
-function anchor(alert) {
-  return { id: `alert-${alert.id}`, tabindex: "-1" };
-}
-
-/** What an alert is about, in words. */
-export function about(alert) {
-  if (alert.kind === "score") return "falling score";
-  const names = alert.touchpoints?.length ? alert.touchpoints : [alert.touchpoint];
-  const where = names.length === 1 && names[0] === "all" ? "all touchpoints" : names.join(", ");
-  if (alert.kind === "delight") return `delight: ${where}`;
-  if (alert.kind === "rival") return `rival ${alert.rival}: ${where}`;
-  return where;
-}
-
-/** Why nobody is told of it, or who has taken it on; empty where neither is so. */
-function kept(alert) {
-  const words = [];
-  if (alert.acknowledged) words.push(`Taken on by ${alert.acknowledged}.`);
-  if (alert.silenced === "cool-down") words.push("Not sent: too soon after one like it.");
-  else if (alert.silenced === "limit") words.push("Not sent: too many messages this hour.");
-  else if (alert.silenced) words.push(`Not sent: silenced (${alert.silenced}).`);
-  return words.join(" ");
-}
-
-function answers(alert) {
-  if (alert.team && alert.team !== "none") return `${alert.team} answers for ${about(alert)}`;
-  if (alert.touchpoint === "all") return "Marketing and Operations answer together";
-  return "No team is named for it";
 }
 
 function announce(open) {
@@ -109,14 +50,14 @@ function announce(open) {
 function openAlert(alert) {
   return el(
     "article",
-    { class: "alert", ...anchor(alert) },
+    { class: "alert" },
     el(
       "header",
       {},
       el(
         "h3",
         {},
-        el("span", { "data-part": "brand" }),
+        el("a", { "data-part": "brand", href: pageOf(alert) }),
         " ",
         el("span", { class: "touchpoint", "data-part": "touchpoint" }),
       ),
@@ -139,11 +80,8 @@ function openAlert(alert) {
     el("p", { class: "note", "data-part": "why" }),
     el("p", { class: "note", "data-part": "cold" }, "Short history: what is usual is still a guess."),
     el("ul", { class: "posts", "data-part": "posts", "aria-label": "What people say" }),
+    el("p", { class: "more" }, el("a", { href: pageOf(alert) }, "Timeline, acknowledge, silence")),
   );
-}
-
-function fact(name, part) {
-  return el("div", {}, el("dt", {}, name), el("dd", { "data-part": part }));
 }
 
 function updateOpen(node, alert, clock) {
@@ -178,57 +116,11 @@ function updateOpen(node, alert, clock) {
   );
 }
 
-function updateTerm(node, term) {
-  setWords(node, term.text);
-  setAttributes(node, { title: `in ${count(term.posts)} posts` });
-}
-
-function showNote(node, words) {
-  node.hidden = words === "";
-  setText(node, words);
-}
-
-function quoted() {
-  return el(
-    "li",
-    {},
-    el("blockquote", { "data-part": "text" }),
-    el(
-      "p",
-      { class: "by" },
-      el("span", { "data-part": "author" }),
-      el("span", { "data-part": "followers" }),
-      el("time", { "data-part": "at" }),
-      el("span", { "data-part": "link" }),
-      el("span", { "data-part": "alike" }),
-    ),
-  );
-}
-
-function updateQuoted(node, post, clock) {
-  const part = parts(node);
-  setWords(part.text, post.text);
-  setWords(part.author, post.author || "someone");
-  setText(part.followers, post.followers ? `${short(post.followers)} followers` : "");
-  setAttributes(part.at, { datetime: post.published });
-  setText(part.at, time(post.published, clock));
-  showLink(part.link, post.url);
-  setText(part.alike, post.alike ? `and ${count(post.alike)} like it` : "");
-}
-
-/** Puts a link into its place; only when the address has changed, so that focus stays. */
-export function showLink(place, url) {
-  if (place.dataset.url === (url ?? "")) return;
-  place.dataset.url = url ?? "";
-  const link = url ? webLink(url) : null;
-  place.replaceChildren(...(link ? [link] : []));
-}
-
 function resolvedAlert(alert) {
   return el(
     "li",
-    anchor(alert),
-    el("strong", { "data-part": "brand" }),
+    {},
+    el("a", { href: pageOf(alert) }, el("strong", { "data-part": "brand" })),
     " ",
     el("span", { class: "touchpoint", "data-part": "touchpoint" }),
     " ",

@@ -1,13 +1,9 @@
 // One card a brand: its score, how it came about, and where it falls short.
 
-import { about } from "./alerts.js";
 import { each, el, parts, setAttributes, setText, setWords, svg } from "./dom.js";
-import { capital, count, percent, points, short } from "./format.js";
+import { STAGES, TOUCHPOINTS, WINDOW_NAMES, capital, count, percent, points, short } from "./format.js";
+import { about, fact } from "./story.js";
 import { drawTrend, emptyTrend } from "./trend.js";
-
-const STAGES = ["consumption", "curation", "creation", "collaboration"];
-const TOUCHPOINTS = ["product", "delivery", "support", "warranty", "price", "marketing"];
-const WINDOW_NAMES = { "1h": "last hour", "24h": "last 24 hours", "7d": "last 7 days" };
 
 const LEAST_SCALE = 0.3; // gap bars are as long as this share at least
 
@@ -30,7 +26,7 @@ function createCard() {
     el(
       "header",
       {},
-      el("h3", { "data-part": "name" }),
+      el("h3", {}, el("a", { "data-part": "name" })),
       el("span", { class: "alarm", "data-part": "alarm", title: "Open alert" }),
       el("span", { class: "few", "data-part": "few", title: "Too few mentions to lean on the score" }, "few mentions"),
     ),
@@ -78,15 +74,12 @@ function createCard() {
   );
 }
 
-function fact(name, part) {
-  return el("div", {}, el("dt", {}, name), el("dd", { "data-part": part }));
-}
-
 function updateCard(card, brand, trend, window) {
   const part = parts(card);
   const score = brand.scores[window];
   const judged = Boolean(score && score.score !== null);
   setWords(part.name, brand.name);
+  setAttributes(part.name, { href: `/brands/${encodeURIComponent(brand.key)}` });
   card.classList.toggle("silent", !score || score.mentions === 0);
   part.few.hidden = !(judged && score.few);
   setText(part.score, judged ? points(score.score) : "–");
@@ -104,7 +97,7 @@ function updateCard(card, brand, trend, window) {
   setText(part.ideas, score ? short(score.suggestions) : "–");
   setText(part.voice, score && score.share_of_voice !== null ? percent(score.share_of_voice) : "–");
   setAttributes(part.voice, {
-    title: brand.rivals.length ? `against ${brand.rivals.join(", ")}` : "no rivals configured",
+    title: brand.rivals.length ? `against ${brand.rivals.map((rival) => rival.name).join(", ")}` : "no rivals configured",
   });
   showStages(part, score);
 }

@@ -1,5 +1,6 @@
 // Building and updating the page. Everything said by others enters as text, never as markup.
 
+const LONGEST_LINK = 1000;
 const SVG = "http://www.w3.org/2000/svg";
 
 /** An element with attributes (`class`, `title`, …) and children (elements or text). */
@@ -82,6 +83,8 @@ export function webLink(url) {
     return null;
   }
   if (address.protocol !== "https:" && address.protocol !== "http:") return null;
+  // Before an @ a host can be pretended: https://bank.example@evil.example
+  if (address.username || address.password || url.length > LONGEST_LINK) return null;
   return el(
     "a",
     { href: address.href, rel: "noopener noreferrer nofollow", target: "_blank", class: "host" },

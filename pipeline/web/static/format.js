@@ -62,3 +62,20 @@ export function odds(probability) {
 }
 
 export const capital = (word) => word.charAt(0).toUpperCase() + word.slice(1);
+
+/** The day and the hour, always both. */
+export const moment = (at) => dayClock.format(new Date(at));
+
+/** How long a silence lasts, as people choose it. */
+export const LENGTHS = [
+  [30, "30 minutes"],
+  [60, "1 hour"],
+  [240, "4 hours"],
+  [720, "12 hours"],
+  [1440, "1 day"],
+  [10_080, "1 week"],
+];
+
+export const STAGES = ["consumption", "curation", "creation", "collaboration"];
+export const TOUCHPOINTS = ["product", "delivery", "support", "warranty", "price", "marketing"];
+export const WINDOW_NAMES = { "1h": "last hour", "24h": "last 24 hours", "7d": "last 7 days" };

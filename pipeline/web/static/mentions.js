@@ -1,8 +1,8 @@
 // The feed of mentions with their labels.
 
-import { showLink } from "./alerts.js";
 import { each, el, parts, setAttributes, setText, setWords } from "./dom.js";
 import { language, percent, short, time } from "./format.js";
+import { showLink } from "./story.js";
 
 const CHIPS = {
   sentiment: { negative: ["− negative", "bad"], neutral: ["neutral", "dim"], positive: ["+ positive", "good"] },

@@ -1,4 +1,4 @@
-// The trend of the one-hour score over 24 hours: a line for the score, columns for gaps below.
+// A brand's last 24 hours, hour by hour: a line for the score, columns for gaps below.
 
 import { setAttributes, svg } from "./dom.js";
 import { percent, points as signed } from "./format.js";
@@ -7,7 +7,7 @@ const WIDTH = 240;
 const LINE = 46; // height of the score's part
 const HEIGHT = 66; // and with the columns under it
 const DAY = 24 * 3600;
-const HOLE = 3600; // seconds without a point that break the line
+const HOLE = 2 * 3600; // seconds without a point that break the line
 const LEAST_SPAN = 40; // points of score: a quiet day shall look quiet
 const LEAST_GAP = 0.25; // the columns' scale reaches at least so far
 
@@ -28,7 +28,7 @@ export function drawTrend(drawing, held, now) {
   const all = held.map(([at, score, below]) => ({ at, score, below }));
   if (now) {
     const at = Date.parse(now.as_of) / 1000;
-    while (all.length && sameStep(all.at(-1).at, at)) all.pop();
+    while (all.length && all.at(-1).at >= at) all.pop();
     all.push({ at, score: now.score, below: now.gap.below });
   }
   const [columns, zero, line, last] = drawing.children;
@@ -78,5 +78,4 @@ function path(scored, x, y) {
   return drawn;
 }
 
-const sameStep = (one, other) => Math.floor(one / 360) >= Math.floor(other / 360);
 const round = (n) => Math.round(n * 10) / 10;

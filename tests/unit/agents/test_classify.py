@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ import msgspec
 import pytest
 
 from models.labels import Labels
-from pipeline.agents.classify import MAX_SOURCES, Classify, RejectShareError
+from pipeline.agents.classify import MAX_SOURCES, Classify, PartitionsError, RejectShareError
 from pipeline.domain.repeats import Block
 from pipeline.domain.stages import WORDLESS
 from pipeline.metrics import Metrics
@@ -24,6 +25,7 @@ from tests.builders import (
     MemoryProducer,
     MemoryTable,
     a_chunk,
+    at,
     fed,
     metric,
     raw_event,
@@ -186,6 +188,12 @@ async def test_bad_events_are_rejected_whole_and_hold_nothing_up(bench: Bench) -
     assert metric(bench.metrics, "gapwatch_rejected_total", reason="invalid") == 1
 
 
+async def test_a_partition_that_was_added_by_hand_is_not_touched(bench: Bench) -> None:
+    added = SETTINGS.kafka.of_events
+    assert isinstance(await bench.fails(a_chunk(events("North"), partition=added)), PartitionsError)
+    assert bench.producer.sent == []
+
+
 async def test_an_event_that_mentions_no_brand_is_counted_and_goes_no_further(
     bench: Bench,
 ) -> None:
@@ -253,6 +261,19 @@ async def test_a_restart_tells_replays_from_repeats_as_before(bench: Bench) -> N
     await again.run(a_chunk([*events("North 2", first_id=1), *events("North 1")], first=6))
     assert again.stamps == [Stamp(0, 6)]
     assert metric(again.metrics, "gapwatch_repeats_total") == 1
+
+
+async def test_what_comes_too_early_is_told_by_the_log_and_not_by_a_workers_clock(
+    bench: Bench,
+) -> None:
+    chunk = a_chunk(events("North 1", "North 2"))
+    early, fair = (
+        dataclasses.replace(record, timestamp=int(at(minutes).timestamp() * 1000))
+        for record, minutes in zip(chunk.records, (-6, -4), strict=True)
+    )
+    await bench.run(dataclasses.replace(chunk, records=[early, fair]))
+    assert [letter.reason for letter in bench.producer.to(REJECTED, Rejected)] == ["too_early"]
+    assert bench.stamps == [Stamp(0, fair.offset)]
 
 
 async def test_ids_are_remembered_partition_by_partition(bench: Bench) -> None:

@@ -17,7 +17,16 @@ from pipeline.domain.score_drops import Course
 from pipeline.domain.silences import Orders
 from pipeline.metrics import Metrics
 from pipeline.producer import ProduceError, partition_of
-from pipeline.records import Acknowledgement, Alert, GapRate, Mention, Score, Silence
+from pipeline.records import (
+    Acknowledgement,
+    Alert,
+    Expectation,
+    GapRate,
+    Mention,
+    Score,
+    Silence,
+    hour_key,
+)
 from pipeline.settings import AlertSettings, BrandSettings, Settings
 from pipeline.streaming import Chunk
 from tests.builders import (
@@ -33,6 +42,7 @@ from tests.builders import (
 )
 
 ALERTS = "gapwatch.alerts"
+EXPECTATIONS = "gapwatch.expectations"
 
 PARTITIONS = 4
 
@@ -144,7 +154,9 @@ async def test_an_incident_is_told_from_firing_to_resolved() -> None:
 
 async def test_alerts_are_keyed_by_their_id() -> None:
     bench = await through(LOG)
-    for _, partition, key, value in bench.producer.sent:
+    for topic, partition, key, value in bench.producer.sent:
+        if topic != ALERTS:
+            continue
         assert value is not None
         assert key == msgspec.json.decode(value, type=Alert).id.encode()
         assert partition == partition_of(key, PARTITIONS)
@@ -154,7 +166,7 @@ async def test_alerts_are_told_before_state_is_written() -> None:
     bench = Bench()
     await bench.run([chunk_of(LOG)])
     assert bench.producer.journal[-1] == "state"
-    assert set(bench.producer.journal[:-1]) == {ALERTS}
+    assert set(bench.producer.journal[:-1]) == {ALERTS, EXPECTATIONS}
 
 
 async def test_of_a_chunk_every_change_is_told_as_it_was_and_of_figures_the_last() -> None:
@@ -358,3 +370,33 @@ def a_score(value: float, window: str = "24h", as_of: datetime = NOON) -> Score:
         mentions=100, authors=90, suggestions=0, stages={}, sentiments={}, advocacies={},
         gap=GapRate(100, 0.2, 0.1), gap_by_touchpoint={}, gap_by_team={}, share_of_voice=None,
     )  # fmt: skip
+
+
+async def test_what_is_expected_is_told_as_each_hour_begins() -> None:
+    bench = await through(LOG)
+    told = bench.producer.to(EXPECTATIONS, Expectation)
+    hours = [each.start for each in told]
+    assert hours == sorted(set(hours))
+    assert {each.brand for each in told} == {"north"}
+    keys = [key for topic, _, key, _ in bench.producer.sent if topic == EXPECTATIONS]
+    assert keys == [hour_key(each.brand, each.start) for each in told]
+    before = next(each for each in told if each.start == at(0))
+    # Usual talk holds a complaint an hour; nobody has complained of prices.
+    assert before.below["all"] == pytest.approx(1.0, abs=0.5)
+    assert "price" not in before.below
+    assert bench.alerts[0].onset > at(0)
+
+
+async def test_telling_what_is_expected_changes_nothing_else() -> None:
+    bench = await through(LOG)
+    state = {key: msgspec.json.encode(value) for key, value in bench.table.held[0].items()}
+    watch, clock = bench.agent._of(0)
+    watch.expectations(int(clock.time // 3600) + 5)
+    assert state == {key: msgspec.json.encode(value) for key, value in bench.table.held[0].items()}
+
+
+async def test_an_alert_tells_its_turns() -> None:
+    bench = await through(LOG)
+    last = bench.alerts[-1]
+    assert [turn.what for turn in last.turns] == ["firing", "escalated", "resolved"]
+    assert [turn.at for turn in last.turns] == sorted(turn.at for turn in last.turns)

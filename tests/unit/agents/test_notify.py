@@ -175,6 +175,23 @@ async def test_what_comes_while_delivering_is_delivered() -> None:
     assert bench.receivers["chat"].notifications == LIFE
 
 
+async def test_who_was_told_what_and_when_is_remembered() -> None:
+    bench = Bench({"chat": FakeReceiver(), "pager": FakeReceiver()})
+    await bench.take(FIRING)
+    await bench.deliver_all()
+    bench.wall += 60
+    await bench.take(RESOLVED)
+    await bench.deliver_all()
+    delivery = bench.table.held[0][FIRING.id.encode()]
+    assert delivery.alert == FIRING.id
+    assert sorted((done.receiver, done.notification, done.at) for done in delivery.done) == [
+        ("chat", FIRING.notification, bench.wall - 60),
+        ("chat", RESOLVED.notification, bench.wall),
+        ("pager", FIRING.notification, bench.wall - 60),
+        ("pager", RESOLVED.notification, bench.wall),
+    ]
+
+
 async def test_new_figures_of_a_told_status_are_no_news() -> None:
     bench = Bench({"chat": FakeReceiver()})
     await bench.take(FIRING, an_alert(seen=50, updated=at(9)))
@@ -421,6 +438,18 @@ async def test_news_that_waits_is_told_as_news_though_figures_wait_behind_it() -
     told = [(n.notification, n.quiet) for n in bench.receivers["board"].notices]
     assert told[:2] == [(FIRING.notification, False)] * 2
     assert [quiet for _, quiet in told[2:]] == [True]
+
+
+async def test_a_replay_tells_nobody_anew_of_what_is_over() -> None:
+    bench = Bench({"team": FakeReceiver()})
+    life = [an_alert(), an_alert(status="escalated", severity=5), an_alert(status="resolved")]
+    await bench.take(*life)
+    await bench.deliver_all()
+    before = bench.receivers["team"].notifications
+    silenced = msgspec.structs.replace(life[0], silenced="s1")
+    await bench.take(silenced, *life)
+    assert bench.owed == []
+    assert bench.receivers["team"].notifications == before
 
 
 async def test_what_is_resolved_is_told_to_those_who_heard_of_it() -> None:

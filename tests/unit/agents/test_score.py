@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from pipeline.agents.score import Scores, Voices
 from pipeline.domain.buckets import WINDOWS, Bucket, Totals
 from pipeline.domain.clock import IDLE_SECONDS
+from pipeline.domain.history import History
 from pipeline.domain.scoring import score_of
 from pipeline.metrics import Metrics
 from pipeline.producer import ProduceError, partition_of
-from pipeline.records import Mention, Score
+from pipeline.records import Hour, Mention, Score
 from pipeline.settings import BrandSettings, Settings
 from pipeline.streaming import Chunk
 from tests.builders import (
@@ -31,6 +32,7 @@ from tests.builders import (
 )
 
 SCORES = "gapwatch.scores"
+HOURS = "gapwatch.hours"
 
 PARTITIONS = 4
 
@@ -50,6 +52,8 @@ class Bench:
     producer: MemoryProducer = field(default_factory=MemoryProducer)
     metrics: Metrics = field(default_factory=Metrics)
     voices: Voices = field(default_factory=Voices)
+    history: History = field(default_factory=History)
+    history_known: bool = True
     wall: float = NOON.timestamp()
 
     def __post_init__(self) -> None:
@@ -58,6 +62,8 @@ class Bench:
             producer=self.producer,  # type: ignore[arg-type]
             metrics=self.metrics,
             voices=self.voices,
+            history=self.history,
+            history_known=lambda: self.history_known,
             partitions=PARTITIONS,
             wall=lambda: self.wall,
         )
@@ -68,6 +74,15 @@ class Bench:
         async with fed(self.agent.handle) as agent:
             for chunk in chunks:
                 assert await agent.put(chunk)
+
+    async def hours(self) -> list[Hour]:
+        """Publish; returns the hours that were sent, which are then in the history."""
+        self.producer.sent.clear()
+        await self.agent.publish()
+        hours = self.producer.to(HOURS, Hour)
+        for hour in hours:
+            self.history.take(hour)
+        return hours
 
     async def published(self) -> dict[tuple[str, str], Score]:
         """Publish; returns what was sent, by brand and window."""
@@ -156,7 +171,9 @@ async def test_scores_are_published_for_every_window_keyed_by_brand_and_window()
     assert set(await bench.published()) == {
         (brand, window) for brand in ("north", "south") for window in WINDOWS
     }
-    for _, partition, key, value in bench.producer.sent:
+    for topic, partition, key, value in bench.producer.sent:
+        if topic != SCORES:
+            continue
         assert value is not None
         score = msgspec.json.decode(value, type=Score)
         assert key == f"{score.brand}|{score.window}".encode()
@@ -292,3 +309,41 @@ def test_voices_keep_the_newest(later: float, heard: int) -> None:
     assert voices.mentions("north", "1h") == heard
     assert voices.mentions("south", "1h") == 0
     assert voices.newest == at(max(0.0, later)).timestamp()
+
+
+async def test_hours_are_published_once_a_minute_where_they_changed() -> None:
+    bench = Bench()
+    await bench.run(chunk_of([*mentions(3), *mentions(2, "south")]))
+    first = await bench.hours()
+    assert {(hour.brand, hour.mentions) for hour in first} == {("north", 3), ("south", 2)}
+    keys = {
+        key for _, _, key, value in bench.producer.sent if value == msgspec.json.encode(first[0])
+    }
+    assert keys == {f"{first[0].brand}|{int(NOON.timestamp()) // 3600}".encode()}
+    late = a_mention(stamp=(0, 9), minutes=-180, author="late")
+    await bench.run(chunk_of([*mentions(2, first=3), late]))
+    assert await bench.hours() == []  # not within the minute
+    await bench.run(chunk_of([a_mention(stamp=(0, 10), minutes=1, author="next")]))
+    changed = [(hour.start, hour.mentions) for hour in await bench.hours()]
+    assert changed == [(at(-180), 1), (at(0), 6)]
+
+
+async def test_a_restart_publishes_the_hours_that_were_not_and_no_others() -> None:
+    bench = Bench()
+    await bench.run(chunk_of(mentions(3)))
+    await bench.hours()
+    await bench.run(chunk_of(mentions(2, first=3)))
+    again = Bench(bench.table.restored(), history=bench.history, wall=bench.wall)
+    assert [hour.mentions for hour in await again.hours()] == [5]
+    again.agent.forget_state()
+    assert await again.hours() == []
+
+
+async def test_before_the_history_is_known_only_what_changes_is_published() -> None:
+    bench = Bench()
+    await bench.run(chunk_of(mentions(3)))
+    other = Bench(bench.table.restored(), wall=bench.wall, history_known=False)
+    assert await other.hours() == []
+    other.history_known = True
+    await other.run(chunk_of([a_mention(stamp=(0, 9), minutes=1, author="next")]))
+    assert [hour.mentions for hour in await other.hours()] == [4]

@@ -140,6 +140,25 @@ def test_a_window_is_what_a_plain_recount_of_its_mentions_gives(
             assert len(totals.authors) == len({m.event.author for m in within})
 
 
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(deliveries(), st.data())
+def test_a_window_asked_for_all_along_is_what_one_asked_for_first_would_be(
+    case: tuple[list[Mention], list[Mention]], data: st.DataObject
+) -> None:
+    _, delivered = case
+    state: dict[bytes, Bucket] = {}
+    buckets = BrandBuckets(state)
+    now = 0.0
+    for mention in delivered:
+        now = max(now, moment(mention))
+        buckets.apply(mention, now)
+        if data.draw(st.booleans()):
+            buckets.expire(now)
+        for window in WINDOWS:
+            kept = buckets.window(mention.brand, window, now)
+            assert kept == BrandBuckets(state).window(mention.brand, window, now)
+
+
 def test_a_mention_counts_under_every_label_it_has() -> None:
     totals = Totals()
     totals.count(

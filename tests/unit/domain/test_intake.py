@@ -68,7 +68,10 @@ BAD_INPUTS = [
         raw_event(published="9999-12-31T23:59:59-23:59"), "too_early", "9999", id="last-year"
     ),
     pytest.param(
-        raw_event(published=at(5.1).isoformat()), "too_early", "306 s ahead", id="too-far-ahead"
+        raw_event(published=at(5.1).isoformat()),
+        "too_early",
+        "306 s after it came in",
+        id="too-far-ahead",
     ),
     pytest.param(raw_event(type="Yodel"), "invalid", "'Yodel' - at `$.type`", id="unknown-type"),
     pytest.param(raw_event(text=None), "nothing_said", "`text` nor `type`", id="nothing-said"),

@@ -30,12 +30,14 @@ def remembering(*blocks: Block, limit: int = 100) -> Repeats:
         ("a", 9, True),  # the same id in another record: a source sent it twice
         ("a", 1, True),
         ("new", 9, False),
+        ("elsewhere", 0, True),  # it came in the partition that this one was split off
     ],
 )
 def test_same_id_is_a_replay_at_its_offset_and_a_repeat_at_any_other(
     event_id: str, offset: int, is_repeat: bool
 ) -> None:
-    assert remembering(block({"a": 5})).is_repeat(hash_id(event_id), offset) is is_repeat
+    known = remembering(block({"a": 5}), block({"elsewhere": -1}))
+    assert known.is_repeat(hash_id(event_id), offset) is is_repeat
 
 
 def test_the_first_offset_an_id_came_with_stays_its_offset() -> None:

@@ -348,3 +348,26 @@ def test_a_share_known_from_little_talk_is_less_surprising() -> None:
     chances = [share_probability(20, 40, 0.2 * n, n, known_from=n) for n in (5, 20, 100, 1e9)]
     assert chances == sorted(chances, reverse=True)
     assert chances[-1] == pytest.approx(share_probability(20, 40, 2, 10), rel=1e-6)
+
+
+@pytest.mark.parametrize("silent", [0, 1, 6, 30, 100])
+@pytest.mark.parametrize("known", [HOUR, 6 * HOUR, DAY])
+def test_what_is_expected_in_silence_is_about_what_would_be_learnt_from_it(
+    known: int, silent: int
+) -> None:
+    series = Live().live(known, steady(3.0))
+    begun = msgspec.msgpack.encode(series.past)
+    last = START + known + silent * HOUR + 59
+    foreseen = series.detector.expected_in_silence(series.past, last, HOUR)
+    assert msgspec.msgpack.encode(series.past) == begun
+    series.detector.judge(series.past, last - HOUR + 1)
+    learnt = series.detector.expected(series.past, last, HOUR)
+    assert foreseen == pytest.approx(learnt, rel=0.2)
+
+
+def test_without_silence_what_is_expected_stands() -> None:
+    series = Live().live(DAY + 40, steady(30.0))
+    minute = START + DAY + 30
+    assert series.detector.expected_in_silence(
+        series.past, minute, HOUR
+    ) == series.detector.expected(series.past, minute, HOUR)

@@ -404,7 +404,7 @@ def test_it_tells_what_was_seen_and_expected_since_when_and_who_answers(channel:
 def test_it_leads_on_to_the_alert_its_dashboard_and_its_runbook(channel: str) -> None:
     shown = CHANNELS[channel](a_story())
     assert [(url, words) for url, words in shown.links if words in WORDS] == [
-        ("https://gapwatch.example/?a=1&b=2#alert-a1", "Live page"),
+        ("https://gapwatch.example/alerts/a1?a=1&b=2", "Live page"),
         (
             "https://grafana.example/d/x?var-brand=north-bikes&from=1777879800000&to=1777888800000",
             "Dashboard",

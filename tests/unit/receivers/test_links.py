@@ -41,8 +41,8 @@ def test_without_templates_there_are_no_links() -> None:
 @pytest.mark.parametrize(
     ("page", "led_to"),
     [
-        ("https://g.example", "https://g.example/#alert-a1"),
-        ("http://localhost:8600/?x=1", "http://localhost:8600/?x=1#alert-a1"),
+        ("https://g.example", "https://g.example/alerts/a1"),
+        ("http://localhost:8600/?x=1", "http://localhost:8600/alerts/a1?x=1"),
         ("https://g.example/#alerts", "https://g.example/#alerts"),
     ],
 )

@@ -6,10 +6,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from models.labels import neutral_labels
+from pipeline.domain.silences import Orders
 from pipeline.records import Actor, Alert, Event, GapRate, Mention, Score, Stamp
+from pipeline.web.api import Api
+from pipeline.web.view import LiveView
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -72,6 +76,27 @@ def _mention(
         stamp=Stamp(0, 0),
         received=received,
     )
+
+
+def api_of(view: LiveView, **options: Any) -> Api:
+    """The API of a view; what it writes is forgotten unless `write` is given."""
+    return Api(view, **{"orders": Orders(), "write": Written().write} | options)
+
+
+class Written(list[tuple[str, str, msgspec.Struct]]):
+    """What was written to the topics: (topic, key, record); raises `trouble` where there is any."""
+
+    trouble: Exception | None = None
+
+    async def write(self, topic: str, key: str, record: msgspec.Struct) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+        self.append((topic, key, record))
+
+
+@pytest.fixture
+def written() -> Written:
+    return Written()
 
 
 @pytest.fixture

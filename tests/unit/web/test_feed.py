@@ -20,7 +20,10 @@ from pipeline.web import feed
 from pipeline.web.feed import LOOK_AT, TopicFeed
 from pipeline.web.view import LiveView
 
-TOPICS = {"scores": "t.scores", "alerts": "t.alerts", "mentions": "t.mentions"}
+TOPICS = {
+    name: f"t.{name}"
+    for name in ("scores", "hours", "expectations", "alerts", "deliveries", "mentions")
+}
 
 
 class Log:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import aiohttp
@@ -14,6 +15,9 @@ from pipeline.settings import WebSettings
 from pipeline.web import server as web
 from pipeline.web.server import WebError, WebServer
 from pipeline.web.view import LiveView
+from tests.unit.web.conftest import api_of
+
+PAGES = ["/", "/brands/larkfoot", "/alerts/larkfoot.delivery.20260302T1200Z", "/rivals"]
 
 HOSTILE = "<img src=x onerror=alert(1)></script>\u202egnp.exe"
 
@@ -28,7 +32,14 @@ class Worker:
         self.server = self.serve(WebSettings(port=0))
 
     def serve(self, settings: WebSettings) -> WebServer:
-        return WebServer(settings, self.view, self.registry, self.health, lambda: (True, {}))
+        return WebServer(
+            settings,
+            self.view,
+            self.registry,
+            self.health,
+            lambda: (True, {}),
+            api_of(self.view),
+        )
 
     def health(self) -> tuple[bool, dict[str, Any]]:
         return self.healthy, {} if self.healthy else {"reason": "120 events wait, none moves"}
@@ -50,7 +61,18 @@ async def client(worker):
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/static/app.js", "/static/style.css", "/api/state", "/metrics", "/healthz", "/nowhere"],
+    [
+        *PAGES,
+        "/static/live.js",
+        "/static/style.css",
+        "/api/state",
+        "/api/brands",
+        "/api/openapi.json",
+        "/api/nowhere",
+        "/metrics",
+        "/healthz",
+        "/nowhere",
+    ],
 )
 async def test_every_answer_is_guarded(client, path):
     async with client.get(path) as answer:
@@ -71,17 +93,23 @@ async def test_every_answer_is_guarded(client, path):
         assert "aiohttp" not in answer.headers["Server"]
 
 
-async def test_the_page_loads_only_what_the_worker_serves(client):
-    async with client.get("/") as answer:
+@pytest.mark.parametrize("path", PAGES)
+async def test_a_page_loads_only_what_the_worker_serves(client, path):
+    async with client.get(path) as answer:
         page = await answer.text()
     assert answer.content_type == "text/html"
     assert "://" not in page
     assert "style=" not in page
     assert "<script>" not in page
-    for path in ("/static/app.js", "/static/style.css", "/static/icon.svg"):
-        assert path in page
-        async with client.get(path) as answer:
+    assert page.count("<main") == page.count("<h1") == 1
+    asked = re.findall(r'(?:src|href)="(/static/[^"]+)"', page)
+    assert len(set(asked)) == 3
+    while asked:
+        async with client.get(asked.pop()) as answer:
             assert answer.status == 200
+            if answer.content_type == "text/javascript":
+                modules = re.findall(r'from "\./([^"]+)"', await answer.text())
+                asked += [f"/static/{module}" for module in modules]
 
 
 async def test_static_files_cannot_be_left(client):
@@ -100,15 +128,6 @@ async def test_state_is_sent_once_until_it_changes(client, worker, make_score):
     async with client.get("/api/state", headers={"If-None-Match": tag}) as answer:
         assert answer.status == 200
         assert (await answer.json())["brands"][0]["key"] == "larkfoot"
-
-
-async def test_scores_and_alerts_are_lists(client, worker, make_score, make_alert):
-    worker.view.on_score(make_score())
-    worker.view.on_alert(make_alert())
-    async with client.get("/api/scores") as answer:
-        assert [score["score"] for score in await answer.json()] == [31.25]
-    async with client.get("/api/alerts") as answer:
-        assert [alert["id"] for alert in await answer.json()] == ["a1"]
 
 
 async def test_hostile_text_stays_data(client, worker, make_mention):
@@ -202,7 +221,7 @@ async def test_other_names_for_a_loopback_address_are_refused(client, host):
 
 
 async def test_bound_to_every_address_any_name_is_answered(worker):
-    everywhere = worker.serve(WebSettings(host="0.0.0.0", port=0))
+    everywhere = worker.serve(WebSettings(host="0.0.0.0", port=0, open=True))
     await everywhere.start()
     async with (
         aiohttp.ClientSession(everywhere.url) as session,
@@ -212,10 +231,18 @@ async def test_bound_to_every_address_any_name_is_answered(worker):
     await everywhere.stop()
 
 
-async def test_nothing_is_changed_through_the_page(client):
-    for path in ("/", "/api/state", "/api/alerts"):
+async def test_where_nothing_is_written_a_post_is_refused(client):
+    for path in (*PAGES, "/api/state", "/api/alerts"):
         async with client.post(path) as answer:
             assert answer.status == 405
+            assert answer.headers["Allow"] == "GET,HEAD"
+
+
+async def test_a_stream_has_the_sections_asked_for(client, worker):
+    async with client.get("/api/stream?sections=status,alerts") as stream:
+        assert set(await next_message(stream)) == {"revision", "feed", "clock", "status", "alerts"}
+        # Mentions are looked for only where somebody sees them.
+        assert worker.view.watchers == 0
 
 
 async def test_a_taken_port_says_what_to_set(worker):
@@ -230,6 +257,6 @@ async def test_a_taken_port_says_what_to_set(worker):
 
 
 async def test_an_address_of_another_machine_says_what_to_set(worker):
-    elsewhere = worker.serve(WebSettings(host="192.0.2.1", port=0))
+    elsewhere = worker.serve(WebSettings(host="192.0.2.1", port=0, open=True))
     with pytest.raises(WebError, match=r"web\.host 192\.0\.2\.1 .*: set web\.host"):
         await elsewhere.start()

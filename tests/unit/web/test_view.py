@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from pipeline.records import Post
-from pipeline.web.view import MENTIONS_SHOWN, RESOLVED_SHOWN, TEXT_SHOWN, TREND_POINTS, LiveView
+from pipeline.domain.deliveries import Delivery, Done
+from pipeline.records import Expectation, GapCount, Hour, Post
+from pipeline.web.view import (
+    MENTIONS_SHOWN,
+    RESOLVED_KEPT,
+    RESOLVED_SHOWN,
+    TEXT_SHOWN,
+    TREND_HOURS,
+    LiveView,
+)
 
 BRANDS = {"larkfoot": {"name": "Larkfoot Shoes", "rivals": ["tern"]}, "tern": {"name": "Tern"}}
 
@@ -39,7 +47,8 @@ def test_an_empty_view_has_every_section(view):
 def test_configured_brands_come_first_and_by_name_before_any_score(view):
     view.on_status({"brands": BRANDS})
     first, second = shown(view)["brands"]
-    assert (first["name"], first["rivals"], first["scores"]) == ("Larkfoot Shoes", ["Tern"], {})
+    assert (first["name"], first["scores"]) == ("Larkfoot Shoes", {})
+    assert first["rivals"] == [{"key": "tern", "name": "Tern"}]
     assert second["key"] == "tern"
 
 
@@ -61,31 +70,35 @@ def test_an_older_score_is_ignored_and_an_equal_one_changes_nothing(view, make_s
     assert [score.score for score in view.scores()] == [5.0]
 
 
-def test_windows_are_held_apart_and_only_the_hour_has_a_trend(view, make_score):
+def test_windows_are_held_apart(view, make_score):
     view.on_score(make_score(window="1h", score=1.0))
     view.on_score(make_score(window="7d", score=7.0))
     held = shown(view)["brands"][0]["scores"]
     assert {window: score["score"] for window, score in held.items()} == {"1h": 1.0, "7d": 7.0}
-    assert shown(view)["trends"] == {"larkfoot": [[1772452800, 1.0, 0.25]]}
 
 
-def test_a_trend_has_one_point_per_six_minutes_and_the_last_wins(view, make_score, noon):
-    for minute in range(13):
-        view.on_score(make_score(as_of=noon + timedelta(minutes=minute), score=float(minute)))
-    assert [score for _, score, _ in shown(view)["trends"]["larkfoot"]] == [5.0, 11.0, 12.0]
+def hour_of(start: datetime, mentions: int = 4, below: int = 1) -> Hour:
+    gaps = {"delivery": GapCount(mentions, below=below)}
+    return Hour(
+        "larkfoot", start, mentions, weight=4, weight_squared=4, promoter=2, detractor=1, gaps=gaps
+    )
+
+
+def test_a_trend_is_of_the_hours_that_are_over(view, make_score, noon):
+    view.on_score(make_score())
+    for ago in range(3):
+        view.on_history(hour_of(noon - timedelta(hours=ago)))
+    end = int(noon.timestamp())
+    assert shown(view)["trends"] == {"larkfoot": [[end - 3600, 25.0, 0.25], [end, 25.0, 0.25]]}
 
 
 def test_a_trend_reaches_back_a_day_however_long_the_worker_runs(view, make_score, noon):
-    for step in range(1000):
-        view.on_score(make_score(as_of=noon + timedelta(minutes=6 * step)))
+    view.on_score(make_score())
+    for hours in range(200):
+        view.on_history(hour_of(noon + timedelta(hours=hours)))
     points = shown(view)["trends"]["larkfoot"]
-    assert len(points) == TREND_POINTS
-    assert points[-1][0] - points[0][0] < 24 * 3600
-
-
-def test_a_score_without_mentions_has_no_value(view, make_score):
-    view.on_score(make_score(score=None, margin=None, mentions=0))
-    assert shown(view)["trends"]["larkfoot"][0][1] is None
+    assert len(points) == TREND_HOURS
+    assert points[-1][0] == int((noon + timedelta(hours=199)).timestamp())
 
 
 def test_open_alerts_come_first_escalated_before_firing(view, make_alert, noon):
@@ -152,13 +165,52 @@ def test_only_sections_changed_since_a_revision_are_sent(view, make_score, make_
     assert set(shown(view, since=view.revision)) == {"revision", "feed", "clock"}
 
 
-def test_a_trend_is_sent_again_only_when_a_point_begins(view, make_score, noon):
-    view.on_score(make_score())
+def test_a_trend_is_sent_again_only_when_an_hour_begins_or_one_that_is_over_changes(view, noon):
+    view.on_history(hour_of(noon))
     seen = view.revision
-    view.on_score(make_score(as_of=noon + timedelta(minutes=1)))
+    view.on_history(hour_of(noon, mentions=5))
+    view.on_history(Expectation("larkfoot", noon, {"all": 1.0}))
     assert "trends" not in shown(view, since=seen)
-    view.on_score(make_score(as_of=noon + timedelta(minutes=7)))
+    view.on_history(hour_of(noon + timedelta(hours=1)))
     assert "trends" in shown(view, since=seen)
+    seen = view.revision
+    view.on_history(hour_of(noon, mentions=6))
+    assert "trends" in shown(view, since=seen)
+
+
+def test_only_sections_asked_for_are_sent(view, make_score):
+    view.on_score(make_score())
+    sections = frozenset({"status", "alerts"})
+    told = json.loads(view.snapshot(0, sections))
+    assert set(told) == {"revision", "feed", "clock"} | sections
+
+
+def test_many_more_alerts_are_kept_than_shown(view, make_alert, noon):
+    for n in range(3 * RESOLVED_KEPT):
+        at = noon + timedelta(minutes=n)
+        view.on_alert(make_alert(id=f"a{n}", status="resolved", updated=at))
+    last = 3 * RESOLVED_KEPT - 1
+    assert len(view.alerts(resolved=50)) == 50
+    assert view.alert(f"a{last - RESOLVED_KEPT + 1}") is not None
+    assert view.alert("a0") is None
+    assert view.alerts(brand="tern") == []
+
+
+def test_what_two_workers_know_of_a_delivery_is_put_together(view):
+    view.on_delivery(Delivery(alert="a1", done=[Done("team", "a1.firing", 1.0)], updated=1.0))
+    view.on_delivery(Delivery(alert="a1", done=[Done("wall", "a1.firing", 2.0)], updated=2.0))
+    view.on_delivery(Delivery())  # of a version that did not name its alert
+    told = view.delivery("a1")
+    assert told is not None
+    assert {done.receiver for done in told.done} == {"team", "wall"}
+    assert view.delivery("") is None
+
+
+def test_deliveries_are_bounded(view):
+    for n in range(3 * RESOLVED_KEPT):
+        view.on_delivery(Delivery(alert=f"a{n}", updated=float(n)))
+    assert view.delivery("a0") is None
+    assert view.delivery(f"a{3 * RESOLVED_KEPT - 1}") is not None
 
 
 def test_a_snapshot_is_encoded_once_a_revision(view, make_score):
