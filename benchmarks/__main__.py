@@ -58,7 +58,7 @@ def main(events: int, broker: Kind | None, parts: list[str], as_json: bool) -> N
     try:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gapwatch-")))
-            facts["broker"], kafka = start_broker(broker, folder, stack, say)
+            facts["broker"], kafka, _ = start_broker(broker, folder, stack, say)
             say(f"broker: {facts['broker']}")
             suite = Suite(folder, kafka, events=events, say=say)
             for part in parts:

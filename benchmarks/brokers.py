@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
@@ -19,10 +19,23 @@ Kind = Literal["kafka", "embedded"]
 PARTITIONS = 4
 
 
+class Broker(NamedTuple):
+    """A broker that runs.
+
+    Attributes:
+        name: What it is.
+        pid: Its process.
+    """
+
+    name: str
+    settings: KafkaSettings
+    pid: int
+
+
 def start_broker(
     wanted: Kind | None, folder: Path, stack: ExitStack, say: Callable[[str], None]
-) -> tuple[str, KafkaSettings]:
-    """Start a broker that `stack` stops; returns what it is and the settings for it.
+) -> Broker:
+    """Start a broker that `stack` stops.
 
     Without a wish it is a real Apache Kafka where Java and Maven are installed, else the embedded
     broker.
@@ -50,16 +63,18 @@ def start_broker(
                 reason = str(error)
             else:
                 stack.callback(server.stop)
-                return f"Apache Kafka {VERSION}, one node, this machine", KafkaSettings(
+                settings = KafkaSettings(
                     bootstrap_servers=server.bootstrap_servers,
                     partitions=PARTITIONS,
                     replication=1,
                     min_insync_replicas=1,
                 )
+                name = f"Apache Kafka {VERSION}, one node, this machine"
+                return Broker(name, settings, server.pid or 0)
     broker = EmbeddedBroker()
     broker.start()
     stack.callback(broker.stop)
-    return f"embedded, in memory ({reason})", broker.kafka_settings()
+    return Broker(f"embedded, in memory ({reason})", broker.kafka_settings(), broker.pid or 0)
 
 
 @asynccontextmanager
@@ -93,6 +108,18 @@ async def last_written(settings: Settings, topics: Sequence[str]) -> float:
         if waiting:
             raise RuntimeError(f"no last record came of {', '.join(map(str, waiting))}")
         return newest
+
+
+async def bytes_of(settings: Settings, topic: str) -> tuple[int, int]:
+    """Records of a topic (full name), and the bytes of their keys and values."""
+    async with reading(settings, [topic]) as (consumer, partitions):
+        ends = await consumer.end_offsets(partitions)
+        count = size = 0
+        while any([await consumer.position(tp) < ends[tp] for tp in partitions]):
+            for records in (await consumer.getmany(timeout_ms=500)).values():
+                count += len(records)
+                size += sum(len(r.key or b"") + len(r.value or b"") for r in records)
+        return count, size
 
 
 async def copy_topic(source: Settings, target: Settings, name: str) -> int:

@@ -51,8 +51,17 @@ def busy_seconds() -> float:
 
 def peak_megabytes(pid: int) -> float:
     """The most memory process `pid` has held at once (resident, 10^6 bytes)."""
+    return _memory(pid, "VmHWM")
+
+
+def megabytes(pid: int) -> float:
+    """The memory process `pid` holds now (resident, 10^6 bytes)."""
+    return _memory(pid, "VmRSS")
+
+
+def _memory(pid: int, name: str) -> float:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024 / 1e6
     raise RuntimeError(f"the kernel does not tell the memory of process {pid}")
 

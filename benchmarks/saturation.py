@@ -31,6 +31,7 @@ class WorkerRun:
         batch: Mean events handled together.
         cache_hit_share: Share of texts whose labels were known from the same text before.
         others: Cores kept busy by everything else meanwhile: broker, benchmark, other load.
+        broker: CPU time of the broker meanwhile, where asked for.
     """
 
     handled: float
@@ -41,6 +42,7 @@ class WorkerRun:
     batch: float
     cache_hit_share: float
     others: float
+    broker: Cpu
 
     @property
     def per_second(self) -> float:
@@ -73,8 +75,13 @@ def run_events(
     *,
     model: str,
     brands_file: Path | None = None,
+    broker: int | None = None,
 ) -> tuple[WorkerRun, Settings]:
-    """Measure a worker on the events of `work`; also returns where its topics are."""
+    """Measure a worker on the events of `work`; also returns where its topics are.
+
+    Args:
+        broker: The broker's process, to measure it too.
+    """
     config, settings = prepare(folder, kafka, model=model, brands_file=brands_file)
     preload(settings, work)
     mentions = work.mentions if brands_file is None else 0
@@ -86,7 +93,7 @@ def run_events(
     tables = ("buckets", "series", "repeats") if mentions else ("repeats",)
     topics = [changelog_topic(settings, table) for table in tables]
     with Worker(config, settings) as worker:
-        run = _measure(worker, settings, finished, "events_total", topics)
+        run = _measure(worker, settings, finished, "events_total", topics, broker)
     return run, settings
 
 
@@ -100,7 +107,7 @@ def run_mentions(folder: Path, kafka: KafkaSettings, source: Settings) -> Worker
 
     topics = [changelog_topic(settings, table) for table in ("buckets", "series")]
     with Worker(config, settings) as worker:
-        return _measure(worker, settings, finished, "mentions_counted_total", topics)
+        return _measure(worker, settings, finished, "mentions_counted_total", topics, None)
 
 
 def _measure(
@@ -109,9 +116,11 @@ def _measure(
     finished: Callable[[Mark], bool],
     counter: str,
     topics: list[str],
+    broker: int | None,
 ) -> WorkerRun:
-    ready = worker.ready()
+    ready, before = worker.ready(), _cpu(broker)
     done = worker.done(finished, PATIENCE)
+    broker_cpu = _cpu(broker) - before
     wrote = asyncio.run(last_written(settings, topics))
     peak = worker.peak_megabytes()
     idle = worker.idle()
@@ -127,4 +136,9 @@ def _measure(
         cache_hit_share=done["cache_hits_total"] / lookups if lookups else 0.0,
         others=max(0.0, done.busy - ready.busy - (done.cpu - ready.cpu).total)
         / (done.at - ready.at),
+        broker=broker_cpu,
     )
+
+
+def _cpu(pid: int | None) -> Cpu:
+    return Cpu.of(pid) if pid is not None else Cpu(0.0, 0.0)

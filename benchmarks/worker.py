@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from benchmarks.machine import Cpu, busy_seconds, peak_megabytes
+from benchmarks.machine import Cpu, busy_seconds, megabytes, peak_megabytes
 from pipeline.broker.child import Child
 from pipeline.broker.ports import free_port
 from pipeline.sample import sample_brands_path
@@ -22,6 +22,7 @@ from pipeline.settings import KafkaSettings, Settings, load_settings
 ROOT: Final = Path(__file__).parent.parent
 
 START_SECONDS: Final = 120.0
+STOP_SECONDS: Final = 60.0
 IDLE_SECONDS: Final = 3.0
 _LOOK_EVERY: Final = 1.0
 """Seconds between looks at /metrics: each costs the worker some milliseconds."""
@@ -55,6 +56,15 @@ def write_settings(
     return path, load_settings(path)
 
 
+def another(config: Path) -> tuple[Path, Settings]:
+    """Settings for one more worker of the same group: only the page's port is another."""
+    port = load_settings(config).web.port
+    path = config.with_suffix(f".{free_port()}.toml")
+    text = config.read_text(encoding="utf-8")
+    path.write_text(text.replace(f"port = {port}\n", f"port = {free_port()}\n"), encoding="utf-8")
+    return path, load_settings(path)
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """A moment in a worker's life: wall clock, CPU used by it and by all, metrics by then."""
@@ -72,10 +82,18 @@ class Mark:
 class Worker:
     """A running worker, as a context manager; killed on leaving, which is safe and quick."""
 
-    def __init__(self, config: Path, settings: Settings) -> None:
+    def __init__(self, config: Path, settings: Settings, *, limit: float | None = None) -> None:
+        """Start it.
+
+        Args:
+            limit: Posts a second its classifier takes (see `benchmarks.limited`), instead of the
+                one in the settings.
+        """
         self._url = f"http://127.0.0.1:{settings.web.port}"
-        command = [sys.executable, "-m", "pipeline", "-c", str(config)]
-        self._child = Child([*command, "run", "--log-level", "WARNING"], cwd=ROOT)
+        command = ["pipeline", "-c", str(config), "run", "--log-level", "WARNING"]
+        if limit is not None:
+            command = ["benchmarks.limited", str(config), str(limit)]
+        self._child = Child([sys.executable, "-m", *command], cwd=ROOT)
 
     def __enter__(self) -> Self:
         return self
@@ -83,11 +101,24 @@ class Worker:
     def __exit__(self, *exc: object) -> None:
         self._child.kill()
 
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self._child.kill()
+
+    def stop(self) -> None:
+        """Ask it to end, and wait: it leaves its group at once."""
+        self._child.stop(STOP_SECONDS)
+
     def mark(self) -> Mark:
         """This moment."""
         at, cpu, busy = time.time(), self.cpu(), busy_seconds()
         metrics: dict[str, float] = {}
-        for line in self._get("/metrics").decode().splitlines():
+        try:
+            told = self._get("/metrics")
+        except OSError:
+            self._alive()
+            raise
+        for line in told.decode().splitlines():
             if not line.startswith("#"):
                 head, _, value = line.rpartition(" ")
                 name = head.partition("{")[0]
@@ -103,9 +134,13 @@ class Worker:
         """The most memory held at once."""
         return peak_megabytes(self._child.pid)
 
-    def ready(self) -> Mark:
+    def megabytes(self) -> float:
+        """The memory held now."""
+        return megabytes(self._child.pid)
+
+    def ready(self, patience: float = START_SECONDS) -> Mark:
         """Wait until it is ready to work: from here on it is measured."""
-        self._wait(self._is_ready, 0.02, START_SECONDS, "the worker to be ready")
+        self._wait(self._is_ready, 0.02, patience, "the worker to be ready")
         return self.mark()
 
     def done(self, finished: Callable[[Mark], bool], patience: float) -> Mark:
