@@ -106,4 +106,14 @@ def broker_settings(request: pytest.FixtureRequest) -> KafkaSettings:
         kafka = request.getfixturevalue("embedded").kafka_settings()
     else:
         kafka = kafka_settings_of(request.getfixturevalue("kafka_server"))
+    return _own_topics(kafka)
+
+
+@pytest.fixture
+def embedded_settings(embedded: EmbeddedBroker) -> KafkaSettings:
+    """Settings for the embedded broker, with a topic prefix that is the test's own."""
+    return _own_topics(embedded.kafka_settings())
+
+
+def _own_topics(kafka: KafkaSettings) -> KafkaSettings:
     return kafka.model_copy(update={"topic_prefix": f"test-{uuid.uuid4().hex[:12]}"})

@@ -17,7 +17,6 @@ import pytest
 from models.evaluation import Evaluation
 from models.explain import Explanation
 from models.labels import HEADS
-from pipeline.broker.embedded import EmbeddedBroker
 from pipeline.settings import KafkaSettings, load_settings
 from tests.worker import WorkerProcess, as_lines, gapwatch, read_topic, wait_until, write_config
 
@@ -172,9 +171,9 @@ def test_the_example_settings_can_be_used_and_say_the_defaults() -> None:
 
 
 def test_check_says_what_is_wrong_and_how_to_mend_it(
-    tmp_path: Path, embedded: EmbeddedBroker
+    tmp_path: Path, embedded_settings: KafkaSettings
 ) -> None:
-    good = write_config(tmp_path, embedded.kafka_settings(), brands=BRANDS)
+    good = write_config(tmp_path, embedded_settings, brands=BRANDS)
     result = gapwatch(good, "check")
     assert result.returncode == 0, result.stdout.decode()
     assert result.stdout.decode().count("✓") == 7
@@ -187,8 +186,10 @@ def test_check_says_what_is_wrong_and_how_to_mend_it(
     assert "kafka.bootstrap_servers" in told
 
 
-def test_running_without_brands_is_refused(tmp_path: Path, embedded: EmbeddedBroker) -> None:
-    result = gapwatch(write_config(tmp_path, embedded.kafka_settings()), "run")
+def test_running_without_brands_is_refused(
+    tmp_path: Path, embedded_settings: KafkaSettings
+) -> None:
+    result = gapwatch(write_config(tmp_path, embedded_settings), "run")
     assert result.returncode == 2
     assert b"no brands to listen for" in result.stderr
 
@@ -244,9 +245,9 @@ async def test_csv_goes_the_whole_way_to_scores(
 
 
 def test_events_replayed_by_event_time_take_their_time(
-    tmp_path: Path, embedded: EmbeddedBroker
+    tmp_path: Path, embedded_settings: KafkaSettings
 ) -> None:
-    config = write_config(tmp_path, embedded.kafka_settings(), brands=BRANDS)
+    config = write_config(tmp_path, embedded_settings, brands=BRANDS)
     start = datetime.now(UTC) - timedelta(hours=1)
     events = [
         {

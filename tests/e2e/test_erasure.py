@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 import msgspec
 
 from pipeline import erasing
-from pipeline.broker.embedded import EmbeddedBroker
 from pipeline.settings import KafkaSettings, Settings
 from pipeline.snapshot import _read_topic
 from pipeline.topics import topic_specs
@@ -60,11 +58,6 @@ def posts(now: datetime) -> list[dict[str, Any]]:
     return sorted([*usual, *angry, hers], key=lambda event: str(event["published"]))
 
 
-def topics_of_its_own(broker: EmbeddedBroker) -> KafkaSettings:
-    prefix = f"erasure-{uuid.uuid4().hex[:12]}"
-    return broker.kafka_settings().model_copy(update={"topic_prefix": prefix})
-
-
 async def standing(settings: Settings) -> bytes:
     """The latest value of every key of every compacted topic."""
     found = b""
@@ -84,9 +77,9 @@ def an_alert_shows_her(worker: WorkerProcess) -> bool:
 
 
 async def test_an_author_is_forgotten_in_state_alerts_and_page_and_stays_so(
-    tmp_path: Path, embedded: EmbeddedBroker
+    tmp_path: Path, embedded_settings: KafkaSettings
 ) -> None:
-    config = write_config(tmp_path, topics_of_its_own(embedded), brands=BRANDS)
+    config = write_config(tmp_path, embedded_settings, brands=BRANDS)
     events = posts(datetime.now(UTC))
     with WorkerProcess(config) as worker:
         worker.ready()
@@ -134,13 +127,13 @@ async def test_an_author_is_forgotten_in_state_alerts_and_page_and_stays_so(
 
 
 async def test_state_is_cleaned_by_the_next_worker_and_pseudonyms_are_known(
-    tmp_path: Path, embedded: EmbeddedBroker
+    tmp_path: Path, embedded_settings: KafkaSettings
 ) -> None:
     secret = tmp_path / "key"
     secret.write_text(KEY)
     config = write_config(
         tmp_path,
-        topics_of_its_own(embedded),
+        embedded_settings,
         brands=BRANDS,
         privacy={"pseudonym_key_file": str(secret)},
     )
@@ -175,8 +168,10 @@ async def test_state_is_cleaned_by_the_next_worker_and_pseudonyms_are_known(
         assert worker.stop() == 0
 
 
-def test_whom_to_forget_must_be_said_in_full(tmp_path: Path, embedded: EmbeddedBroker) -> None:
-    config = write_config(tmp_path, embedded.kafka_settings(), brands=BRANDS)
+def test_whom_to_forget_must_be_said_in_full(
+    tmp_path: Path, embedded_settings: KafkaSettings
+) -> None:
+    config = write_config(tmp_path, embedded_settings, brands=BRANDS)
     for whom in ("mara", ":mara", "chirp:", "a b:mara"):
         refused = gapwatch(config, "erase", whom, "--by", "dpo")
         assert refused.returncode == 2

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from pipeline.broker.embedded import EmbeddedBroker
 from pipeline.broker.ports import free_port
 from pipeline.sample import sample_brands_path, sample_day
 from pipeline.sample.incidents import incidents
+from pipeline.settings import KafkaSettings
 from tests.e2e.site import CHROMIUM, REQUIRED, Visit, launch
 from tests.hook import Hook
 from tests.worker import WorkerProcess, as_lines, gapwatch, wait_until, write_config
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_from_the_message_to_the_answer_and_through_a_restart(
-    tmp_path: Path, embedded: EmbeddedBroker
+    tmp_path: Path, embedded_settings: KafkaSettings
 ) -> None:
     # Larkbasket's incident began an hour ago.
     now = datetime.now(UTC)
@@ -41,7 +41,7 @@ def test_from_the_message_to_the_answer_and_through_a_restart(
     with Hook(received) as hook, sync_playwright() as playwright:
         config = write_config(
             tmp_path,
-            embedded.kafka_settings(),
+            embedded_settings,
             brands_file=str(sample_brands_path()),
             receivers=[hook.receiver],
             alerts={"page_url": f"http://127.0.0.1:{port}/"},

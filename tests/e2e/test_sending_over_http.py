@@ -6,13 +6,12 @@ import shutil
 import subprocess
 import urllib.error
 import urllib.request
-import uuid
 from pathlib import Path
 
 import pytest
 
 from docs.blocks import blocks, read
-from pipeline.broker.embedded import EmbeddedBroker
+from pipeline.settings import KafkaSettings
 from tests.worker import WorkerProcess, wait_until, write_config
 
 PAGE = "how-to/ingest.md"
@@ -38,7 +37,7 @@ class Guarded(WorkerProcess):
     not (shutil.which("curl") and shutil.which("openssl")), reason="the page uses curl and openssl"
 )
 def test_it_goes_as_the_page_says_and_the_page_itself_asks_for_its_own_token(
-    tmp_path: Path, embedded: EmbeddedBroker
+    tmp_path: Path, embedded_settings: KafkaSettings
 ) -> None:
     page = list(blocks(PAGE, read(PAGE)))
     for block in page:
@@ -48,10 +47,9 @@ def test_it_goes_as_the_page_says_and_the_page_itself_asks_for_its_own_token(
     for command, _ in prepare.commands:
         subprocess.run(["bash", "-ec", command], cwd=tmp_path, check=True)
     (settings,) = (block.text for block in page if block.language == "toml")
-    prefix = f"ingest-{uuid.uuid4().hex[:12]}"
     config = write_config(
         tmp_path,
-        embedded.kafka_settings().model_copy(update={"topic_prefix": prefix}),
+        embedded_settings,
         brands=[{"key": "fernwick", "name": "Fernwick"}],
         model={"name": "null"},
         web={"port": 0, "host": "0.0.0.0", "token": TOKEN},
@@ -87,11 +85,11 @@ def test_it_goes_as_the_page_says_and_the_page_itself_asks_for_its_own_token(
 
 
 def test_beyond_loopback_a_worker_does_not_start_without_a_token(
-    tmp_path: Path, embedded: EmbeddedBroker
+    tmp_path: Path, embedded_settings: KafkaSettings
 ) -> None:
     config = write_config(
         tmp_path,
-        embedded.kafka_settings(),
+        embedded_settings,
         brands=[{"key": "fernwick", "name": "Fernwick"}],
         model={"name": "null"},
         web={"port": 0, "host": "0.0.0.0"},

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pipeline.broker.embedded import EmbeddedBroker
 from pipeline.sample import sample_brands_path, sample_day
 from pipeline.sample.incidents import incidents
+from pipeline.settings import KafkaSettings
 from tests.hook import Hook
 from tests.worker import WorkerProcess, as_lines, gapwatch, wait_until, write_config
 
@@ -25,8 +25,10 @@ def onset_of(brand: str, end: datetime) -> datetime:
     return next(incident.onset for incident in incidents(end) if incident.brand == brand)
 
 
-def test_a_silence_is_added_listed_and_ended(tmp_path: Path, embedded: EmbeddedBroker) -> None:
-    config = write_config(tmp_path, embedded.kafka_settings(), brands=BRANDS)
+def test_a_silence_is_added_listed_and_ended(
+    tmp_path: Path, embedded_settings: KafkaSettings
+) -> None:
+    config = write_config(tmp_path, embedded_settings, brands=BRANDS)
     added = gapwatch(
         config, "silence", "add", "--brand", "acme", "--touchpoint", "delivery", "--for", "1h30m",
         "--by", "Ann", "--comment", "[red]lorry strike[/]",
@@ -50,9 +52,9 @@ def test_a_silence_is_added_listed_and_ended(tmp_path: Path, embedded: EmbeddedB
 
 
 def test_what_cannot_be_silenced_is_refused_with_a_reason(
-    tmp_path: Path, embedded: EmbeddedBroker
+    tmp_path: Path, embedded_settings: KafkaSettings
 ) -> None:
-    config = write_config(tmp_path, embedded.kafka_settings(), brands=BRANDS)
+    config = write_config(tmp_path, embedded_settings, brands=BRANDS)
     by = ("--by", "Ann")
     refused = {
         ("silence", "add", "--for", "1h", *by): b"say what to silence",
@@ -73,7 +75,7 @@ def test_what_cannot_be_silenced_is_refused_with_a_reason(
 
 
 def test_a_silenced_brand_is_followed_and_not_told_and_an_open_alert_is_taken_on(
-    tmp_path: Path, embedded: EmbeddedBroker
+    tmp_path: Path, embedded_settings: KafkaSettings
 ) -> None:
     # Larkbasket's incident began an hour ago; Sorrelbox's, hours before, is known about.
     now = datetime.now(UTC)
@@ -87,7 +89,7 @@ def test_a_silenced_brand_is_followed_and_not_told_and_an_open_alert_is_taken_on
     with Hook(received) as hook:
         config = write_config(
             tmp_path,
-            embedded.kafka_settings(),
+            embedded_settings,
             brands_file=str(sample_brands_path()),
             receivers=[hook.receiver],
         )

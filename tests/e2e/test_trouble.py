@@ -115,12 +115,12 @@ async def test_a_worker_that_rejects_nearly_everything_stops_and_says_why(
         assert "'invalid'" in worker.output
 
 
-def test_a_port_that_is_taken_is_named(tmp_path: Path, embedded: EmbeddedBroker) -> None:
+def test_a_port_that_is_taken_is_named(tmp_path: Path, embedded_settings: KafkaSettings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         config = write_config(
             tmp_path,
-            embedded.kafka_settings(),
+            embedded_settings,
             brands=BRANDS,
             model={"name": "null"},
             web={"port": port},
@@ -133,15 +133,13 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path, embedded: EmbeddedBroker)
 
 @pytest.mark.parametrize("damage", ["missing", "corrupt"])
 def test_a_model_that_cannot_be_used_is_named(
-    tmp_path: Path, embedded: EmbeddedBroker, damage: str
+    tmp_path: Path, embedded_settings: KafkaSettings, damage: str
 ) -> None:
     folder = tmp_path / "weights"
     if damage == "corrupt":
         folder.mkdir()
         (folder / "config.json").write_text("{}")
-    config = write_config(
-        tmp_path, embedded.kafka_settings(), brands=BRANDS, model={"name": str(folder)}
-    )
+    config = write_config(tmp_path, embedded_settings, brands=BRANDS, model={"name": str(folder)})
     with WorkerProcess(config) as worker:
         assert worker.process.wait(60) == 2
         assert str(folder) in worker.output

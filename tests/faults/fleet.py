@@ -47,9 +47,10 @@ class Fleet:
 
     def add(self, number: int, module: tuple[str, ...] = ("tests.faults.process",)) -> None:
         """Want a worker from now on: a module that is run with the settings file, and options."""
-        self._wanted.add(number)
         self._modules[number] = module
-        self._due[number] = 0.0
+        if number not in self._wanted:
+            self._wanted.add(number)
+            self._due[number] = 0.0
 
     def remove(self, number: int) -> None:
         """Want it no longer: it is asked to end (SIGTERM)."""
@@ -87,11 +88,16 @@ class Fleet:
                     self.crashes.append(worker.output[-4000:])
                 self._due[number] = now + RESTART_SECONDS
         for number, due in list(self._due.items()):
-            if number in self._wanted and now >= due:
+            if number in self._wanted and now >= due and not self._runs(number):
                 del self._due[number]
                 module, *options = self._modules[number]
                 command = ("-m", module, str(self._config), *options)
                 self._workers[number] = WorkerProcess(self._config, command)
+
+    def _runs(self, number: int) -> bool:
+        """Whether a worker's process is there, though it may be about to end."""
+        worker = self._workers.get(number)
+        return worker is not None and worker.process.poll() is None
 
     def stop(self) -> list[int | None]:
         """Ask all to end and wait; returns their exit codes, None for one that does not end."""
