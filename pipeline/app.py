@@ -45,7 +45,7 @@ from pipeline.receivers import Receiver, receiver_from
 from pipeline.records import Acknowledgement, Erasure, Score, Silence
 from pipeline.settings import Settings
 from pipeline.streaming import App, StateTable
-from pipeline.topics import changelog_topic, partitions_of
+from pipeline.topics import CHANGELOGS, changelog_topic, partitions_of
 from pipeline.web.api import Api
 from pipeline.web.feed import TopicFeed
 from pipeline.web.ingest import Ingest
@@ -219,6 +219,7 @@ class Worker:
         return StateTable(
             self.app,
             name=name,
+            source=self.settings.topic(CHANGELOGS[name]),
             partitions=partitions_of(self.settings, name),
             producer=self._producer,
             decode=decode,

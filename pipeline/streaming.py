@@ -262,12 +262,12 @@ class ChunkConsumer(driver.Consumer):
         return expected
 
     def _expected(self, tp: TP) -> int | None:
-        """Offset to hand out next; None until a rebalance is over.
+        """Offset to hand out next; None until a rebalance is over, and its state held here.
 
         Before that Faust may still empty the queues, and a chunk lost from one, with the next one
         handled, would be a hole under a stamp.
         """
-        return self._next.get(tp) if self.app.settled else None
+        return self._next.get(tp) if self.app.settled and self.app.holds_state_of(tp) else None
 
     def _hand_out(self, tp: TP, message: Message) -> None:
         if tp in self._sought:
@@ -392,6 +392,8 @@ class App(faust.App):
     chunked: set[str]
     aligned: set[str]
     changelogs: set[str]
+    kept: dict[str, set[str]]
+    """By topic, the changelogs of what its agents keep."""
     ends: Mapping[TP, int]
     """Where partitions end, as far as somebody has asked."""
     unfit: bool
@@ -401,6 +403,7 @@ class App(faust.App):
         self.chunked = set()
         self.aligned = set()
         self.changelogs = set()
+        self.kept = defaultdict(set)
         self.ends = {}
         self.unfit = False
         self._in_work = 0
@@ -476,6 +479,16 @@ class App(faust.App):
         restored = self.tables.recovery.completed.is_set()
         return not self.rebalancing and restored and not self.unfit
 
+    def holds_state_of(self, tp: TP) -> bool:
+        """Whether the state that a partition's agents keep is assigned here too.
+
+        Faust assigns topics together that the same workers have subscribed to. Where one has
+        joined with some of its topics only, partitions and their state may go to different
+        workers, until it joins again.
+        """
+        active = self.tables.recovery.active_tps
+        return all(TP(name, tp.partition) in active for name in self.kept.get(tp.topic, ()))
+
     @property
     def ready(self) -> bool:
         """Whether partitions are assigned and state is restored."""
@@ -500,6 +513,7 @@ class StateTable(faust.Table, Generic[T]):
         app: App,
         *,
         name: str,
+        source: str,
         partitions: int,
         producer: Producer,
         decode: Callable[[bytes], T],
@@ -510,6 +524,7 @@ class StateTable(faust.Table, Generic[T]):
         """As `faust.Table`.
 
         Args:
+            source: The topic whose agent keeps it.
             merge: What is known from two versions of a value, the second one read later. It must
                 not matter how often and in which order versions are merged.
             on_change: Called when state was dropped or restored.
@@ -533,6 +548,7 @@ class StateTable(faust.Table, Generic[T]):
         )
         app.tables.add(self)
         app.changelogs.add(self.changelog_topic_name)
+        app.kept[source].add(self.changelog_topic_name)
 
     def of(self, partition: int) -> Values[T]:
         """The live values of a partition, by key."""

@@ -77,6 +77,7 @@ def counting_table(app: App, log: Log, number: int) -> StateTable[list[int]]:
     return StateTable(
         app,
         name=f"counts-{number}",
+        source=f"counted-{number}",
         partitions=4,
         producer=log,  # type: ignore[arg-type]
         decode=lambda raw: [int(raw)],
@@ -177,6 +178,17 @@ async def test_state_of_a_newer_form_stops_the_worker_and_a_field_more_does_not(
     await asyncio.sleep(0)
     assert len(stopped) == 1
     assert not app.settled
+
+
+async def test_partitions_whose_state_is_anothers_are_not_handed_out(app: App) -> None:
+    table = worker(app, Log())
+    number = numbers[app]
+    ours, others = TP(f"counted-{number}", PARTITION), TP(f"counted-{number}", PARTITION + 1)
+    assert not app.holds_state_of(ours)
+    app.tables.recovery.active_tps.add(TP(table.changelog_topic_name, PARTITION))
+    assert app.holds_state_of(ours)
+    assert not app.holds_state_of(others)
+    assert app.holds_state_of(TP("a topic without state", PARTITION))
 
 
 async def test_partitions_that_leave_are_dropped(app: App) -> None:
