@@ -317,8 +317,13 @@ class ChunkConsumer(driver.Consumer):
         Faust waits for every message it has handed to an agent. One that another agent also reads,
         and never will since its queue was emptied for a rebalance, it would wait for in vain.
         """
-        await self.app.wait_idle(DRAIN_SECONDS)
-        await self.commit_and_end_transactions()
+        while True:
+            await self.app.wait_idle(DRAIN_SECONDS)
+            begun = self.app.begun
+            await self.commit_and_end_transactions()
+            if self.app.begun == begun:
+                return
+            # An agent has taken another chunk meanwhile, which was waiting for it.
 
     async def perform_seek(self) -> None:
         """Go back to the committed offsets.
@@ -394,6 +399,8 @@ class App(faust.App):
     changelogs: set[str]
     kept: dict[str, set[str]]
     """By topic, the changelogs of what its agents keep."""
+    begun: int
+    """Chunks that agents have taken so far."""
     ends: Mapping[TP, int]
     """Where partitions end, as far as somebody has asked."""
     unfit: bool
@@ -406,6 +413,7 @@ class App(faust.App):
         self.kept = defaultdict(set)
         self.ends = {}
         self.unfit = False
+        self.begun = 0
         self._in_work = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -413,6 +421,7 @@ class App(faust.App):
 
     def begin_work(self) -> None:
         """An agent has taken a chunk."""
+        self.begun += 1
         self._in_work += 1
         self._idle.clear()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -74,16 +75,31 @@ def test_what_cannot_be_silenced_is_refused_with_a_reason(
         assert reason in result.stderr, result.stderr.decode()
 
 
+def of_sorrelbox(event: dict[str, Any]) -> dict[str, Any]:
+    """What is said of Larkbasket, said of Sorrelbox by somebody else."""
+    twin: dict[str, Any] = json.loads(
+        re.sub(
+            "larkbasket",
+            lambda name: "sorrelbox" if name[0].islower() else "Sorrelbox",
+            json.dumps(event),
+            flags=re.IGNORECASE,
+        )
+    )
+    return twin | {"id": f"{event['id']}-twin"}
+
+
 def test_a_silenced_brand_is_followed_and_not_told_and_an_open_alert_is_taken_on(
     tmp_path: Path, embedded_settings: KafkaSettings
 ) -> None:
-    # Larkbasket's incident began an hour ago; Sorrelbox's, hours before, is known about.
+    # Larkbasket's incident began an hour ago; Sorrelbox has the same one, and it is known about.
     now = datetime.now(UTC)
     end = now + (now - onset_of("larkbasket", now)) - timedelta(hours=1)
     events = [
         event
-        for event in sample_day(end=end, events=6000)
+        for ours in sample_day(end=end, events=6000)
+        for event in (ours, of_sorrelbox(ours))
         if datetime.fromisoformat(event["published"]) < now
+        and ("larkbasket" in str(event).lower()) != ("sorrelbox" in str(event).lower())
     ]
     received: list[dict[str, Any]] = []
     with Hook(received) as hook:
