@@ -99,6 +99,12 @@ class Fleet:
         worker = self._workers.get(number)
         return worker is not None and worker.process.poll() is None
 
+    def undelivered(self) -> float:
+        """Notifications that wait for a receiver, at all workers that run."""
+        return sum(
+            self.worker(number).metric("gapwatch_notifications_waiting") for number in self.running
+        )
+
     def stop(self) -> list[int | None]:
         """Ask all to end and wait; returns their exit codes, None for one that does not end."""
         self._wanted.clear()

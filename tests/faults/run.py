@@ -159,7 +159,7 @@ async def _run(
         mended = time.monotonic()
 
         async def at_rest() -> bool:
-            return await onlooker.behind(sources) == 0
+            return await onlooker.behind(sources) == 0 and not fleet.undelivered()
 
         try:
             await until(at_rest, fleet, "the workers to have handled all", REST_PATIENCE)
