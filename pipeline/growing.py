@@ -20,7 +20,7 @@ from aiokafka.errors import NoError, for_code
 
 from pipeline.broker import BrokerError
 from pipeline.cluster import Cluster
-from pipeline.domain.intake import RefusedError, came_in, read_event
+from pipeline.domain.intake import RefusedError, read_record
 from pipeline.domain.repeats import Block, fuller, hash_id
 from pipeline.topics import changelog_topic
 
@@ -95,11 +95,8 @@ async def _unread(cluster: Cluster, partition: int) -> list[tuple[int, Block]]:
     ids: list[bytes] = []
     async for record in cluster.records({tp: waiting}):
         try:
-            event = read_event(
-                record.value,
-                now=came_in(record),
-                max_ahead=intake.max_ahead,
-                max_bytes=intake.max_event_bytes,
+            event = read_record(
+                record, max_ahead=intake.max_ahead, max_bytes=intake.max_event_bytes
             )
         except RefusedError:
             continue

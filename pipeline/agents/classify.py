@@ -25,7 +25,7 @@ from pipeline.domain.intake import (
     RejectWatch,
     came_in,
     dead_letter,
-    read_event,
+    read_record,
     received_at,
 )
 from pipeline.domain.privacy import Privacy
@@ -173,11 +173,8 @@ class Classify:
         fresh: dict[bytes, int] = {}
         for record in chunk.records:
             try:
-                event = read_event(
-                    record.value,
-                    now=came_in(record),
-                    max_ahead=intake.max_ahead,
-                    max_bytes=intake.max_event_bytes,
+                event = read_record(
+                    record, max_ahead=intake.max_ahead, max_bytes=intake.max_event_bytes
                 )
             except RefusedError as refused:
                 letter = dead_letter(refused, record, chunk.topic, chunk.partition)

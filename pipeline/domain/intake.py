@@ -65,6 +65,11 @@ def read_event(raw: bytes | None, *, now: float, max_ahead: float, max_bytes: in
     return event
 
 
+def read_record(record: Record, *, max_ahead: float, max_bytes: int) -> Event:
+    """As `read_event`, of a record in a log: the same whoever reads it, and whenever."""
+    return read_event(record.value, now=came_in(record), max_ahead=max_ahead, max_bytes=max_bytes)
+
+
 def _undecodable(raw: bytes, error: Exception) -> RefusedError:
     try:
         raw.decode("utf-8")

@@ -36,9 +36,7 @@ class Fleet:
     def running(self) -> list[int]:
         """Numbers of the workers that run and are not frozen."""
         return [
-            number
-            for number, worker in self._workers.items()
-            if worker.process.poll() is None and number not in self._frozen
+            number for number in self._workers if self._runs(number) and number not in self._frozen
         ]
 
     def worker(self, number: int) -> WorkerProcess:
@@ -59,9 +57,8 @@ class Fleet:
 
     def signal(self, number: int, what: signal.Signals) -> None:
         """Send a signal to a worker, if it runs."""
-        worker = self._workers.get(number)
-        if worker is not None and worker.process.poll() is None:
-            worker.process.send_signal(what)
+        if self._runs(number):
+            self._workers[number].process.send_signal(what)
 
     def freeze(self, number: int, seconds: float) -> None:
         """Stop a worker where it stands (SIGSTOP); it goes on after so long."""
