@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import msgspec
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from models.labels import neutral_labels
 from pipeline.domain.deliveries import Delivery, Done
@@ -25,7 +25,6 @@ from tests.e2e.site import (
     alert,
     at,
     busy_week,
-    launch,
     mention,
     score,
 )
@@ -46,14 +45,6 @@ PAGES = {
     "alert": f"/alerts/{ALERT}",
     "rivals": "/rivals",
 }
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = launch(playwright)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

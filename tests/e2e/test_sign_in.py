@@ -10,9 +10,9 @@ import pytest
 
 pytest.importorskip("playwright", reason="the browser is driven by playwright")
 
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
-from tests.e2e.site import CHROMIUM, REQUIRED, Site, Visit, launch
+from tests.e2e.site import CHROMIUM, REQUIRED, Site, Visit
 
 pytestmark = pytest.mark.skipif(
     not CHROMIUM and not REQUIRED,
@@ -20,14 +20,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 TOKEN = "page-token-of-some-length"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = launch(playwright)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
